@@ -1,0 +1,1 @@
+"""A regression test matrix for python-build-standalone and uv."""

@@ -1,0 +1,140 @@
+"""One cell: run its probe, and say what happened."""
+
+from __future__ import annotations
+
+import re
+
+from docker.errors import DockerException
+from requests import RequestException
+
+from harness import containers, engine
+from harness.containers import Containers, Finished
+from harness.errors import HarnessError
+from harness.outcome import Outcome, Reason, Stage, untestable
+from harness.plan import Cell
+from harness.prepared import Prepared
+
+SITE = "/opt/extensions"
+
+SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
+
+
+def observe(cell: Cell, prepared: Prepared, pool: Containers) -> Outcome:
+    """Import the cell's extension in its environment's container; never raises for its sake."""
+    environment = prepared.environments[cell.environment.id]
+    if environment.image is None:
+        return untestable(environment.failed_stage or Stage.IMAGE, environment.problem)
+    extension = prepared.extension(cell)
+    if extension.tree is None:
+        return untestable(Stage.INSTALL, extension.problem)
+    request = {
+        "site": f"{SITE}/{cell.extension}",
+        "module": cell.sample.imports,
+        "remedy": str(cell.remedy),
+    }
+    finished: Finished | None = None
+    # A container may have ended by itself just now, having been idle; a second one will not.
+    for attempt in (1, 2):
+        try:
+            container = pool.get(
+                cell.environment.id,
+                environment.image.tag,
+                cell.environment.interpreter.platform,
+                prepared.trees(cell.environment),
+            )
+            finished = containers.run_probe(container, request, limit=cell.sample.timeout)
+        except HarnessError as error:
+            return untestable(Stage.ENGINE, error.problem)
+        except (DockerException, RequestException) as error:
+            if attempt == 2:
+                problem = engine.translated(error, f"running a probe in {cell.environment.id}")
+                return untestable(Stage.ENGINE, problem.problem)
+            continue
+        if finished.events or attempt == 2:
+            break
+    assert finished is not None  # the second attempt returned or ended the loop
+    return interpret(finished, cell)
+
+
+def interpret(finished: Finished, cell: Cell) -> Outcome:
+    """What a probe's end means. A fact about the extension only after the probe had started."""
+    started = finished.events.get("started")
+    if started is None:
+        said = finished.errors.strip()[-500:] or "it said nothing"
+        return untestable(
+            Stage.INTERPRETER,
+            f"the interpreter did not start the probe (exit code {finished.exit_code}): {said}",
+        )
+    expected_machine = str(cell.environment.interpreter.platform)
+    if started["machine"] != expected_machine:
+        return untestable(
+            Stage.IMAGE,
+            f"the container runs on {started['machine']}, but the cell is for {expected_machine}",
+        )
+    if started["leaked"]:
+        return untestable(
+            Stage.IMAGE,
+            f"the image sets {', '.join(started['leaked'])}, which would change the answer",
+        )
+    evidence: dict[str, object] = {"python": started["python"], "prefix": started["base_prefix"]}
+    if finished.timed_out:
+        return Outcome(
+            stage=Stage.IMPORT,
+            reason=Reason.TIMEOUT,
+            message=f"the import did not end within {cell.sample.timeout} s",
+            evidence=evidence,
+        )
+    report = finished.events.get("finished")
+    if report is None:
+        return _died(finished, evidence)
+    if report["outcome"] == "not-installed":
+        return untestable(Stage.INSTALL, str(report["message"]))
+    evidence["mapped_libpythons"] = report["mapped_libpythons"]
+    evidence["modules"] = report["modules"]
+    if report["outcome"] == "imported":
+        reason, message, missing = Reason.IMPORTS, "", None
+    else:
+        evidence["exception"] = report["exception"]
+        message, missing = str(report["message"]), report["missing_library"]
+        reason = _reason(message, missing, str(report["exception"]))
+    return Outcome(
+        stage=Stage.IMPORT,
+        reason=reason,
+        message=message,
+        missing_library=missing,
+        seconds=report["seconds"],
+        evidence=evidence,
+    )
+
+
+def _reason(message: str, missing: str | None, exception: str) -> Reason:
+    if missing is not None:
+        return Reason.MISSING_LIBRARY
+    if re.search(r"undefined symbol: ", message):
+        return Reason.UNDEFINED_SYMBOL
+    return Reason.OUT_OF_MEMORY if exception == "MemoryError" else Reason.IMPORT_ERROR
+
+
+def _died(finished: Finished, evidence: dict[str, object]) -> Outcome:
+    """The process ended without a report, after it had started to import."""
+    evidence["exit_code"] = finished.exit_code
+    evidence["stderr"] = finished.errors[-2000:]
+    if finished.oom_killed:
+        return Outcome(
+            stage=Stage.IMPORT,
+            reason=Reason.OUT_OF_MEMORY,
+            message=f"the kernel killed the import: more than {containers.MEMORY} of memory",
+            evidence=evidence,
+        )
+    number = finished.exit_code - 128
+    how = (
+        f"signal {number} ({SIGNALS.get(number, 'unknown')})"
+        if 0 < number < 65
+        else f"exit code {finished.exit_code}"
+    )
+    return Outcome(
+        stage=Stage.IMPORT,
+        reason=Reason.CRASH,
+        message=f"the interpreter ended during the import with {how}",
+        evidence=evidence,
+    )

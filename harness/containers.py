@@ -1,0 +1,223 @@
+"""Containers: one per environment and run, without a network, shared by every worker.
+
+A container ends by itself when nothing has run in it for a while (``images/environment/idle.sh``),
+so a harness that was killed leaves nothing behind; the run that made it removes it earlier.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+from filelock import FileLock
+
+from harness import archives, cache, engine, owner
+from harness.platforms import Platform
+
+GRACE = 30
+"""Seconds beyond a probe's own limit after which the container is killed from outside."""
+
+MAX_OUTPUT = 1 << 20
+"""Bytes of a probe's output that are kept, of each stream."""
+
+MEMORY = "1g"
+PIDS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """How a probe's process ended, and what it said. ``timed_out``: its time limit ended it."""
+
+    exit_code: int
+    seconds: float
+    timed_out: bool
+    events: dict[str, dict[str, Any]]
+    errors: str
+    oom_killed: bool = False
+
+
+class Containers:
+    """The containers of one run, found by name, made by whichever process needs one first."""
+
+    def __init__(self, client: docker.DockerClient, run: str, owner: str, locks: Path) -> None:
+        self._client = client
+        self._run = run
+        self._owner = owner
+        self._locks = locks
+
+    def get(
+        self, key: str, image: str, platform: Platform, trees: Mapping[str, Path]
+    ) -> Container:
+        """The running container of an image, made and given its extensions if need be.
+
+        ``trees`` are the directories to lay under /opt/extensions, by name. Raises
+        :class:`harness.errors.HarnessError` where the engine refuses.
+        """
+        name = f"pbs-matrix-{self._run}-{cache.digest(key)[:12]}"
+        doing = f"starting the container of {key}"
+        try:
+            with FileLock(self._locks / f"{name}.lock"):
+                with contextlib.suppress(NotFound):
+                    found = self._client.containers.get(name)
+                    if found.status == "running":
+                        return found
+                    _remove(found)
+                return self._make(name, image, platform, trees)
+        except (DockerException, requests.RequestException) as error:
+            raise engine.translated(error, doing) from error
+
+    def _make(
+        self, name: str, image: str, platform: Platform, trees: Mapping[str, Path]
+    ) -> Container:
+        container = self._client.containers.create(
+            image,
+            name=name,
+            platform=platform.docker,
+            labels={engine.KIND: "cell", engine.RUN: self._run, engine.OWNER: self._owner},
+            network_mode="none",
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            mem_limit=MEMORY,
+            memswap_limit=MEMORY,
+            pids_limit=PIDS,
+            # The user's proxies and the like are no business of a cell.
+            use_config_proxy=False,
+            auto_remove=True,
+        )
+        try:
+            with _packed(trees) as packed:
+                container.put_archive("/opt/extensions", packed)
+            container.start()
+        except BaseException:
+            _remove(container)
+            raise
+        return container
+
+    def reap(self) -> int:
+        """Remove every container of this run; their number."""
+        return _remove_all(self._client, lambda labels: labels.get(engine.RUN) == self._run)
+
+
+def reap_dead(client: docker.DockerClient) -> int:
+    """Remove containers of runs whose process is gone; their number. Live runs are left alone."""
+    return _remove_all(client, lambda labels: not owner.is_alive(labels[engine.OWNER]))
+
+
+def run_probe(container: Container, request: Mapping[str, str], *, limit: int) -> Finished:
+    """Run the probe in a fresh interpreter, for at most ``limit`` seconds.
+
+    The limit holds inside the container (``timeout``). Should that not work, the container is
+    killed from outside. Raises docker's errors where the container or the engine is gone.
+    """
+    api = container.client.api
+    nonce = secrets.token_hex(8)
+    command = ["timeout", "--signal=KILL", str(limit), "/opt/venv/bin/python", "-I", "-B"]
+    command += ["/opt/pbs-matrix/probe.py", json.dumps({**request, "nonce": nonce})]
+    execution = api.exec_create(
+        container.id,
+        command,
+        user="65534:65534",
+        environment={"HOME": "/tmp", "LANG": "C.UTF-8"},  # noqa: S108 - inside the container
+    )
+    killed = threading.Event()
+
+    def kill() -> None:
+        killed.set()
+        with contextlib.suppress(DockerException, requests.RequestException):
+            container.kill()
+
+    watchdog = threading.Timer(limit + GRACE, kill)
+    watchdog.daemon = True
+    start = time.monotonic()
+    watchdog.start()
+    try:
+        said, errors = _read(api.exec_start(execution["Id"], stream=True, demux=True))
+        seconds = time.monotonic() - start
+        exit_code = api.exec_inspect(execution["Id"])["ExitCode"] if not killed.is_set() else 137
+    finally:
+        watchdog.cancel()
+    events = _events(said, nonce)
+    gone_by_kill = exit_code == 137
+    return Finished(
+        exit_code=exit_code,
+        seconds=seconds,
+        timed_out=killed.is_set() or (gone_by_kill and seconds >= limit),
+        events=events,
+        errors=errors,
+        oom_killed=gone_by_kill and _oom_kills_since(container, events),
+    )
+
+
+def _read(stream: Iterator[tuple[bytes | None, bytes | None]]) -> tuple[bytes, str]:
+    """Both streams to their end; what is beyond the limit is dropped, not kept."""
+    kept = (bytearray(), bytearray())
+    for chunks in stream:
+        for buffer, chunk in zip(kept, chunks, strict=True):
+            if chunk and len(buffer) < MAX_OUTPUT:
+                buffer += chunk[: MAX_OUTPUT - len(buffer)]
+    return bytes(kept[0]), kept[1].decode(errors="replace")
+
+
+def _events(said: bytes, nonce: str) -> dict[str, dict[str, Any]]:
+    """The probe's own lines among what it printed, by event."""
+    events = {}
+    for line in said.splitlines():
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("nonce") == nonce:
+                events[str(event.get("event"))] = event
+    return events
+
+
+def _oom_kills_since(container: Container, events: dict[str, dict[str, Any]]) -> bool:
+    """Whether the kernel killed for want of memory after the probe had started."""
+    before = events.get("started", {}).get("oom_kills")
+    if before is None:
+        return False
+    files = "/sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control"
+    said = container.exec_run(["sh", "-c", f"cat {files} 2>/dev/null"]).output
+    kills = [line for line in said.decode().splitlines() if line.startswith("oom_kill ")]
+    return bool(kills) and int(kills[0].split()[1]) > int(before)
+
+
+@contextmanager
+def _packed(trees: Mapping[str, Path]) -> Iterator[IO[bytes]]:
+    """A tar of some trees, by name, as a stream."""
+    with tempfile.TemporaryFile() as stream:
+        with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name, tree in sorted(trees.items()):
+                archives.add_tree(tar, tree, name)
+        stream.seek(0)
+        yield stream
+
+
+def _remove_all(client: docker.DockerClient, which: Any) -> int:
+    removed = 0
+    found = client.containers.list(
+        all=True, filters={"label": [f"{engine.KIND}=cell"]}, ignore_removed=True
+    )
+    for container in found:
+        if engine.OWNER in container.labels and which(container.labels):
+            _remove(container)
+            removed += 1
+    return removed
+
+
+def _remove(container: Container) -> None:
+    # Gone already, or going because it is set to remove itself: both are what is wanted.
+    with contextlib.suppress(NotFound, APIError):
+        container.remove(force=True, v=True)

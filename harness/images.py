@@ -1,0 +1,275 @@
+"""Images: bases, pulled or built from Debian packages, and one per environment on top.
+
+An image's tag is the digest of everything that went in, so that an unchanged combination is
+found again and not built again.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import docker
+import requests
+from docker.errors import APIError, BuildError, DockerException, ImageNotFound
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict
+
+from harness import archives, cache, debian, engine
+from harness.interpreters import Archive
+from harness.matrix import Base
+from harness.plan import Environment
+from harness.platforms import Platform
+
+RECIPES = Path(__file__).parent.parent / "images"
+
+ESSENTIAL = (
+    *("base-files", "bash", "coreutils", "dash", "grep", "libc-bin", "sed", "tar"),
+    # Every Debian image has it, for apt; the manylinux rules let wheels rely on it.
+    "libstdc++6",
+)
+"""What a base built from packages has at least, so that a person can look around in it."""
+
+
+class Origin(StrEnum):
+    """How a base image came to be."""
+
+    PULLED = "pulled"
+    BUILT = "built"
+
+
+class Image(BaseModel):
+    """An image on the engine."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tag: str
+    id: str
+    origin: Origin
+    """Of the base, also for an environment."""
+    base_digest: str
+    """What the base is made of: the pulled image's digest, or the sha256 of the packages' tar."""
+
+
+class Images:
+    """The images of one engine. Safe to use from several threads and processes at once."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self._client = client
+        self._unreachable: str | None = None
+
+    @property
+    def registry_problem(self) -> str | None:
+        """Why no base image could be pulled, where one was tried; None where all could."""
+        return self._unreachable
+
+    def base(self, name: str, base: Base, platform: Platform, packages: tuple[str, ...]) -> Image:
+        """A base image with packages added: pulled if a registry answers, built otherwise."""
+        doing = f"making the base image {name} for {platform}"
+        pulled = self._pull(base, platform)
+        if pulled is not None:
+            return self._pulled_base(name, base, platform, packages, pulled, doing)
+        wanted = tuple(sorted({*ESSENTIAL, *packages}))
+        root = _debian_root(base.suite, wanted, platform)
+        origin, digest = Origin.BUILT, (root / "sha256").read_text()
+        tag = self._build(
+            "base",
+            files={"root.tar": root / "root.tar"},
+            platform=platform,
+            inputs=[digest],
+            arguments={},
+            labels={"base": name, "origin": origin, "base-digest": digest},
+            doing=doing,
+        )
+        return self._inspect(tag, origin, digest)
+
+    def environment(
+        self, environment: Environment, base: Image, archive: Archive, uv: Path, uv_sha256: str
+    ) -> Image:
+        """The image of an environment: uv installs the interpreter in it, without a network."""
+        interpreter = environment.interpreter
+        texts = {
+            "mirror/downloads.json": downloads_json(interpreter.platform, interpreter.release, archive)
+        }
+        tag = self._build(
+            "environment",
+            files={"uv": uv, f"mirror/{archive.path.name}": archive.path},
+            texts=texts,
+            platform=interpreter.platform,
+            inputs=[base.tag, base.id, archive.sha256, uv_sha256, texts],
+            arguments={"BASE": base.tag, "PYTHON": interpreter.python},
+            labels={
+                "environment": environment.id,
+                "uv": environment.uv,
+                "release": interpreter.release,
+                "source": interpreter.source,
+                "link-model": interpreter.link_model,
+                "platform": interpreter.platform,
+                "base": environment.base,
+                "origin": base.origin,
+                "base-digest": base.base_digest,
+                "archive-sha256": archive.sha256,
+                "uv-sha256": uv_sha256,
+            },
+            doing=f"building the image of {environment.id}",
+        )
+        return self._inspect(tag, base.origin, base.base_digest)
+
+    def _pull(self, base: Base, platform: Platform) -> str | None:
+        """Pull a base and return its id, or None where there is none or no registry answers."""
+        if base.image is None or self._unreachable is not None:
+            return None
+        repository, _, digest = base.image.partition("@")
+        try:
+            image = self._client.images.pull(repository, tag=digest, platform=platform.docker)
+        except (APIError, ImageNotFound, requests.RequestException) as error:
+            # One answer serves the whole run: no time-out per image.
+            self._unreachable = f"{base.image}: {getattr(error, 'explanation', None) or error}"
+            return None
+        return str(image.id)
+
+    def _pulled_base(
+        self,
+        name: str,
+        base: Base,
+        platform: Platform,
+        packages: tuple[str, ...],
+        pulled: str,
+        doing: str,
+    ) -> Image:
+        """A pulled image, with the packages that it lacks laid over it."""
+        assert base.image is not None
+        digest = base.image.partition("@")[2]
+        with tempfile.TemporaryDirectory() as work:
+            additional = Path(work) / "root.tar"
+            if packages:
+                status = self._read_file(pulled, "/var/lib/dpkg/status")
+                debian.unpack_additional(
+                    packages, platform, status, additional, suite=base.suite
+                )
+            else:
+                tarfile.open(additional, "w").close()
+            tag = self._build(
+                "base",
+                files={"root.tar": additional},
+                platform=platform,
+                inputs=[pulled, packages, cache.file_digest(additional)],
+                arguments={"FROM": pulled},
+                labels={"base": name, "origin": Origin.PULLED, "base-digest": digest},
+                doing=doing,
+            )
+        return self._inspect(tag, Origin.PULLED, digest)
+
+    def _read_file(self, image: str, path: str) -> bytes:
+        """A file of an image, without running anything of it."""
+        container = self._client.containers.create(image, labels={engine.KIND: "reader"})
+        try:
+            with tempfile.TemporaryFile() as packed:
+                for chunk in container.get_archive(path)[0]:
+                    packed.write(chunk)
+                packed.seek(0)
+                with tarfile.open(fileobj=packed) as tar:
+                    member = tar.extractfile(tar.next() or path)
+                    return member.read() if member else b""
+        finally:
+            container.remove(force=True)
+
+    def _build(
+        self,
+        recipe: str,
+        *,
+        files: Mapping[str, Path],
+        platform: Platform,
+        inputs: object,
+        arguments: dict[str, str],
+        labels: Mapping[str, str],
+        doing: str,
+        texts: Mapping[str, str] | None = None,
+    ) -> str:
+        """Build a recipe of ``images/`` unless an image with this content is there; its tag."""
+        texts = {**(texts or {}), **self._recipe(recipe)}
+        content = cache.digest(recipe, platform, inputs, arguments, texts)
+        tag = f"pbs-matrix/{recipe}:{content[:24]}"
+        # Two workers, or two runs on one machine, must not build the same image twice.
+        locks = cache.root() / "image-locks"
+        with cache.disk_full_explained(locks):
+            locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{content[:24]}.lock"):
+            try:
+                self._client.images.get(tag)
+                return tag
+            except ImageNotFound:
+                pass
+            with tempfile.TemporaryDirectory() as work, cache.disk_full_explained(Path(work)):
+                context = Path(work) / "context.tar"
+                archives.write_context(context, files, texts)
+                try:
+                    with context.open("rb") as stream:
+                        self._client.images.build(
+                            fileobj=stream,
+                            custom_context=True,
+                            tag=tag,
+                            platform=platform.docker,
+                            network_mode="none",
+                            buildargs=arguments,
+                            labels={
+                                engine.KIND: recipe,
+                                **{f"{engine.LABEL}.{k}": str(v) for k, v in labels.items()},
+                            },
+                            rm=True,
+                            forcerm=True,
+                        )
+                except (BuildError, DockerException, requests.RequestException) as error:
+                    raise engine.translated(error, doing) from error
+        return tag
+
+    @cached_property
+    def _recipes(self) -> dict[str, dict[str, str]]:
+        return {
+            folder.name: {file.name: file.read_text() for file in sorted(folder.iterdir())}
+            for folder in sorted(RECIPES.iterdir())
+            if folder.is_dir()
+        }
+
+    def _recipe(self, name: str) -> dict[str, str]:
+        return self._recipes[name]
+
+    def _inspect(self, tag: str, origin: Origin, digest: str) -> Image:
+        image = self._client.images.get(tag)
+        return Image(tag=tag, id=str(image.id), origin=origin, base_digest=digest)
+
+
+def downloads_json(platform: Platform, release: str, archive: Archive) -> str:
+    """Download metadata that offers one archive to ``uv python install``, as uv's own has it."""
+    major, minor, patch = archive.version.split(".")
+    entry = {
+        "name": "cpython",
+        "arch": {"family": platform.value, "variant": None},
+        "os": "linux",
+        "libc": "gnu",
+        "major": int(major),
+        "minor": int(minor),
+        "patch": int(patch),
+        "prerelease": "",
+        "url": f"file:///opt/pbs-matrix/mirror/{archive.path.name}",
+        "sha256": archive.sha256,
+        "variant": None,
+        "build": release,
+    }
+    return json.dumps({f"cpython-{archive.version}-{platform.uv_python}": entry}, indent=1)
+
+
+def _debian_root(suite: str, packages: tuple[str, ...], platform: Platform) -> Path:
+    """A directory with ``root.tar``, packages unpacked for a platform, and its ``sha256``."""
+
+    def make(path: Path) -> None:
+        path.mkdir()
+        debian.unpack(packages, platform, path / "root.tar", suite=suite)
+        (path / "sha256").write_text(cache.file_digest(path / "root.tar"))
+
+    return cache.entry("base-roots", cache.digest(suite, packages, platform), make)

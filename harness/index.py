@@ -1,0 +1,145 @@
+"""The package index: finding and fetching wheels for any platform, from PyPI or a mirror of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import cache as memoize
+from pathlib import Path
+
+from packaging import tags
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from pypi_simple import (
+    PYPI_SIMPLE_ENDPOINT,
+    DistributionPackage,
+    NoSuchProjectError,
+    PyPISimple,
+)
+
+from harness import cache, network
+from harness.errors import FetchError, HashMismatchError, NoSuchWheelError
+from harness.lock import LockedWheel
+from harness.platforms import Platform
+
+NEWEST_GLIBC = 41
+"""Minor version of the newest glibc (2.x) that a base image has: Debian 13's."""
+
+
+def endpoint() -> str:
+    """URL of the simple index: what uv and pip are told by environment variable, else PyPI."""
+    for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
+        if url := os.environ.get(variable):
+            return url
+    return str(PYPI_SIMPLE_ENDPOINT)
+
+
+def find(name: str, version: str, python: str, platform: Platform) -> LockedWheel:
+    """The best wheel of a version for a CPython and a platform.
+
+    Raises :class:`NoSuchWheelError` saying what there is instead.
+    """
+    packages = [package for package in _project(name) if package.version == version]
+    if not packages:
+        known = list(dict.fromkeys(p.version for p in _project(name) if p.version))
+        raise NoSuchWheelError(
+            f"the index has no {name} {version}",
+            advice=f"Its newest versions there are: {', '.join(known[-5:]) or 'none'}.",
+        )
+    rank = {tag: index for index, tag in enumerate(_supported(python, platform))}
+    best: tuple[int, DistributionPackage] | None = None
+    for package in packages:
+        for tag in _tags(package):
+            if tag in rank and (best is None or rank[tag] < best[0]):
+                best = (rank[tag], package)
+    if best is None:
+        wheels = [p.filename for p in packages if p.package_type == "wheel"]
+        raise NoSuchWheelError(
+            f"{name} {version} has no wheel for CPython {python} on {platform}",
+            advice=f"Its wheels are: {', '.join(wheels) or 'none, only source'}.",
+        )
+    sha256 = (best[1].digests or {}).get("sha256")
+    if sha256 is None:
+        raise FetchError(
+            f"the index gives no sha256 for {best[1].filename}",
+            advice="Use an index that does, such as PyPI; the variable is UV_DEFAULT_INDEX.",
+        )
+    return LockedWheel(filename=best[1].filename, sha256=sha256)
+
+
+def fetch(wheel: LockedWheel) -> Path:
+    """The file of a locked wheel, from the cache or downloaded and checked against its sha256."""
+
+    def make(folder: Path) -> None:
+        name = wheel.filename.partition("-")[0]
+        found = [p for p in _project(name) if p.filename == wheel.filename]
+        if not found:
+            raise NoSuchWheelError(
+                f"the index no longer has {wheel.filename}",
+                advice="Run `pbs-matrix lock` to choose again, or use an index that has it.",
+            )
+        folder.mkdir()
+        path = folder / wheel.filename
+        with _explained(wheel.filename), _client() as client:
+            client.download_package(found[0], path, verify=False, timeout=network.TIMEOUT)
+        actual = cache.file_digest(path)
+        if actual != wheel.sha256:
+            raise HashMismatchError(
+                f"{wheel.filename} from the index has sha256 {actual}, "
+                f"but matrix.lock says {wheel.sha256}",
+                advice="Do not use it. If the index was changed on purpose, run `pbs-matrix lock`.",
+            )
+
+    # A folder for each, since installers read a wheel's tags from its whole name.
+    return cache.entry("wheels", wheel.sha256, make) / wheel.filename
+
+
+@memoize
+def _project(name: str) -> tuple[DistributionPackage, ...]:
+    """Every file of a project, oldest version first."""
+    with _explained(name), _client() as client:
+        try:
+            return tuple(client.get_project_page(name, timeout=network.TIMEOUT).packages)
+        except NoSuchProjectError:
+            raise NoSuchWheelError(
+                f"the index has no project called {name!r}", advice="Check the spelling."
+            ) from None
+
+
+def _client() -> PyPISimple:
+    return PyPISimple(endpoint())
+
+
+def _explained(what: str) -> AbstractContextManager[None]:
+    return network.explained(
+        f"{what} from the package index {endpoint()}",
+        advice="Check the network and proxy, or name a mirror with UV_DEFAULT_INDEX.",
+    )
+
+
+def _tags(package: DistributionPackage) -> frozenset[tags.Tag]:
+    if package.package_type != "wheel":
+        return frozenset()
+    try:
+        return parse_wheel_filename(package.filename)[3]
+    except InvalidWheelFilename:
+        return frozenset()
+
+
+def _supported(python: str, platform: Platform) -> Iterator[tags.Tag]:
+    """Tags that a CPython on a platform accepts, best first."""
+    version = tuple(int(part) for part in python.split("."))
+    names = list(_platform_names(platform))
+    yield from tags.cpython_tags(version, platforms=names)
+    yield from tags.compatible_tags(version, f"cp{python.replace('.', '')}", names)
+
+
+def _platform_names(platform: Platform) -> Iterator[str]:
+    aliases = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+    # aarch64 has no manylinux before 2014.
+    oldest = 17 if platform is Platform.AARCH64 else 5
+    for minor in range(NEWEST_GLIBC, oldest - 1, -1):
+        yield f"manylinux_2_{minor}_{platform}"
+        if minor in aliases:
+            yield f"{aliases[minor]}_{platform}"
+    yield f"linux_{platform}"

@@ -1,0 +1,83 @@
+"""Making matrix.lock: asking the package index and the uv programs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from harness import index, tools, uvbinary
+from harness.lock import Lock, LockedUv, LockedWheel
+from harness.matrix import Matrix
+from harness.platforms import Platform
+
+
+def make(matrix: Matrix, say: Callable[[str], None]) -> Lock:
+    """Find out everything that the matrix names. Needs the package index, not an engine."""
+    entries = (matrix, *matrix.include, *matrix.profiles.values())
+    entries += tuple(entry for profile in matrix.profiles.values() for entry in profile.include)
+    versions = _union(entries, "uv")
+    pythons = _union(entries, "python")
+    platforms = tuple(Platform(name) for name in _union(entries, "platforms"))
+    requirements = [e.requirement for e in matrix.extensions.values() if e.requirement]
+
+    def lock_uv(version: str) -> tuple[str, LockedUv]:
+        locked = _lock_uv(version, pythons, platforms)
+        for python, by_platform in locked.defaults.items():
+            releases = ", ".join(f"{d.release} on {p}" for p, d in by_platform.items())
+            say(f"uv {version} installs CPython {python} of {releases}")
+        return version, locked
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        uv = dict(pool.map(lock_uv, versions))
+    wheels: dict[str, dict[str, dict[Platform, tuple[LockedWheel, ...]]]] = {}
+    for requirement, python, platform in product(requirements, pythons, platforms):
+        found = _lock_wheels(requirement, python, platform)
+        wheels.setdefault(requirement, {}).setdefault(python, {})[platform] = found
+        say(f"{requirement} on {platform}: {', '.join(wheel.filename for wheel in found)}")
+    return Lock(uv=uv, wheels=wheels)
+
+
+def _union(entries: tuple[object, ...], axis: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(v for entry in entries for v in getattr(entry, axis) or ()))
+
+
+def _lock_uv(version: str, pythons: tuple[str, ...], platforms: tuple[Platform, ...]) -> LockedUv:
+    host = Platform.host()
+    wanted = dict.fromkeys((*platforms, *([host] if host else ())))
+    wheels = {platform: index.find("uv", version, "3.13", platform) for platform in wanted}
+    program = uvbinary.fetch(wheels[host or platforms[0]])
+    return LockedUv(
+        wheels=wheels,
+        defaults={
+            python: {
+                platform: uvbinary.default_interpreter(program, python, platform)
+                for platform in platforms
+            }
+            for python in pythons
+        },
+    )
+
+
+def _lock_wheels(requirement: str, python: str, platform: Platform) -> tuple[LockedWheel, ...]:
+    """The requirement's wheel, then those of what it depends on, as uv resolves it."""
+    asked = Requirement(requirement)
+    (pin,) = asked.specifier
+    first = index.find(asked.name, pin.version, python, platform)
+    resolved = tools.run(
+        [tools.find("uv", advice="pip install uv"), "pip", "compile", "--quiet", "--no-config"]
+        + ["--no-header", "--no-annotate", "--only-binary", ":all:"]
+        + ["--python-version", python, "--python-platform", f"{platform}-manylinux_2_40"]
+        + ["--default-index", index.endpoint(), "-"],
+        doing=f"resolving {requirement} for CPython {python} on {platform}",
+        text=requirement,
+    )
+    others = [
+        index.find(dependency.name, next(iter(dependency.specifier)).version, python, platform)
+        for dependency in map(Requirement, filter(None, resolved.splitlines()))
+        if canonicalize_name(dependency.name) != canonicalize_name(asked.name)
+    ]
+    return (first, *others)

@@ -1,0 +1,48 @@
+"""The platforms under test, and what each tool calls them."""
+
+from __future__ import annotations
+
+import platform as host_platform
+from enum import StrEnum
+
+
+class Platform(StrEnum):
+    """A CPU architecture running Linux with glibc; the value is what ``uname -m`` prints."""
+
+    X86_64 = "x86_64"
+    AARCH64 = "aarch64"
+
+    @property
+    def debian(self) -> str:
+        """Debian's name of the architecture."""
+        return {Platform.X86_64: "amd64", Platform.AARCH64: "arm64"}[self]
+
+    @property
+    def docker(self) -> str:
+        """The engine's name of the platform."""
+        return f"linux/{self.debian}"
+
+    @property
+    def triplet(self) -> str:
+        """GNU triplet, as in Debian's library directories."""
+        return f"{self.value}-linux-gnu"
+
+    @property
+    def uv_python(self) -> str:
+        """Tail of uv's Python key, as in ``cpython-3.13-linux-x86_64-gnu``."""
+        return f"linux-{self.value}-gnu"
+
+    @property
+    def is_native(self) -> bool:
+        """Whether this machine runs the platform's programs without emulation."""
+        return self is Platform.host()
+
+    @classmethod
+    def host(cls) -> Platform | None:
+        """The platform of this machine, or None where it is not one under test."""
+        machine = host_platform.machine().lower()
+        aliases = {"amd64": "x86_64", "arm64": "aarch64"}
+        try:
+            return cls(aliases.get(machine, machine))
+        except ValueError:
+            return None

@@ -1,0 +1,357 @@
+"""The pytest plugin: options, collection, preparation before the first cell, and the summary.
+
+The process that prints (the only one, or xdist's controller) loads the matrix, prepares and
+reaps; workers collect the same cells by themselves and read what was prepared from a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Generator, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from harness import lock, matrix, owner
+from harness.errors import ConfigurationError, HarnessError
+from harness.plan import Cell, Selection, Source, plan
+from harness.results import Result, Writer, result_of
+
+if TYPE_CHECKING:
+    from harness.containers import Containers
+    from harness.outcome import Outcome
+    from harness.prepared import Prepared
+
+PROJECT = Path(__file__).parent.parent
+AXES = ("uv", "release", "platform", "extension", "remedy", "base")
+
+RUN = pytest.StashKey["Run"]()
+CONTROLLER = pytest.StashKey["Controller"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the matrix; every selecting one takes globs and may be repeated."""
+    group = parser.getgroup("pbs-matrix", "the python-build-standalone matrix")
+    group.addoption(
+        "--matrix", type=Path, metavar="FILE", help="matrix file (default: the project's own)"
+    )
+    group.addoption(
+        "--profile", default="default", metavar="NAME", help="profile of the matrix file"
+    )
+    group.addoption(
+        "--source",
+        choices=[source.value for source in Source],
+        default=Source.REPLICA.value,
+        help="where interpreters come from (default: %(default)s)",
+    )
+    for axis in AXES:
+        group.addoption(
+            f"--{axis}",
+            action="append",
+            default=[],
+            metavar="GLOB",
+            help=f"only cells whose {axis} matches; may be repeated",
+        )
+    group.addoption(
+        "--results", type=Path, metavar="FILE", help="write one JSON object a line for each cell"
+    )
+    group.addoption(
+        "--allow-untestable",
+        action="store_true",
+        help="skip cells that could not be tested, instead of failing the run",
+    )
+
+
+class Run:
+    """What the cells of a run share: the plan, and access to their containers."""
+
+    def __init__(self, config: pytest.Config, directory: Path, name: str, owner: str) -> None:
+        self._config = config
+        self.directory = directory
+        self.name = name
+        self.owner = owner
+        self.allow_untestable: bool = config.getoption("--allow-untestable")
+        self.last: Result | None = None
+
+    @cached_property
+    def matrix_file(self) -> Path:
+        """The matrix file of this run."""
+        chosen: Path | None = self._config.getoption("--matrix")
+        return (self._config.invocation_params.dir / chosen) if chosen else PROJECT / "matrix.yaml"
+
+    @cached_property
+    def matrix(self) -> matrix.Matrix:
+        """The parsed matrix file."""
+        return matrix.load(self.matrix_file)
+
+    @cached_property
+    def lock(self) -> lock.Lock:
+        """The parsed lock file beside it."""
+        return lock.load(lock.path_for(self.matrix_file))
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell that the options select."""
+        selection = Selection(
+            **{axis: tuple(self._config.getoption(f"--{axis}")) for axis in AXES}
+        )
+        return plan(
+            self.matrix,
+            self.lock,
+            profile=self._config.getoption("--profile"),
+            source=Source(self._config.getoption("--source")),
+            selection=selection,
+        )
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """What the controller prepared."""
+        from harness.prepared import Prepared
+
+        return Prepared.load(self.directory / "prepared.json")
+
+    @cached_property
+    def _containers(self) -> Containers:
+        from harness import engine
+        from harness.containers import Containers
+
+        return Containers(engine.connect(), self.name, self.owner, self.directory)
+
+    def observe(self, cell: Cell) -> Outcome:
+        """Run a cell, and keep its result for the report."""
+        from harness import cells
+
+        outcome = cells.observe(cell, self.prepared, self._containers)
+        self.last = result_of(cell, outcome, self.prepared.pins(cell))
+        return outcome
+
+
+class Controller:
+    """Prepares once, before the first cell; collects results; reaps at the end."""
+
+    def __init__(self, config: pytest.Config, run: Run) -> None:
+        self._config = config
+        self._run = run
+        self._prepared = False
+        self._failure: HarnessError | None = None
+        self.results: list[Result] = []
+        path: Path | None = config.getoption("--results")
+        self._writer = Writer(config.invocation_params.dir / path) if path else None
+
+    @property
+    def _terminal(self) -> TerminalReporter:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        assert isinstance(terminal, TerminalReporter)
+        return terminal
+
+    def prepare(self, ids: Iterable[str]) -> None:
+        """Make what the collected tests need; ends the session where nothing can be tested."""
+        chosen = {test.partition("[")[2].removesuffix("]") for test in ids if "[" in test}
+        if self._prepared or self._config.option.collectonly or not chosen:
+            return
+        self._prepared = True
+        try:
+            cells = tuple(cell for cell in self._run.cells if cell.id in chosen)
+            if cells:
+                self._prepare(cells)
+        except HarnessError as error:
+            self._failure = error
+            pytest.exit(str(error), returncode=int(error.exit_code))
+
+    def _prepare(self, cells: tuple[Cell, ...]) -> None:
+        from harness import engine, preparing
+
+        self._say(f"preparing {len(cells)} cells …")
+        prepared = preparing.prepare(
+            cells,
+            self._run.matrix,
+            self._run.lock,
+            engine.connect(),
+            run=self._run.name,
+            owner=self._run.owner,
+            beside=self._run.matrix_file.parent,
+            say=self._say,
+        )
+        prepared.save(self._run.directory / "prepared.json")
+
+    def _say(self, line: str) -> None:
+        self._terminal.ensure_newline()
+        self._terminal.write_line(f"pbs-matrix: {line}")
+        self._terminal.flush()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Without xdist, this process has the tests."""
+        self.prepare(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
+        """With xdist, the first worker to have collected tells which tests there are."""
+        self.prepare(ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker which run it belongs to."""
+        node.workerinput["pbs_matrix"] = {
+            "directory": str(self._run.directory),
+            "name": self._run.name,
+            "owner": self._run.owner,
+        }
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the result that a cell's report carries."""
+        data = getattr(report, "pbs_matrix_result", None)
+        if data is not None and report.when == "call":
+            result = Result.model_validate_json(data)
+            self.results.append(result)
+            if self._writer:
+                self._writer.write(result)
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """The table."""
+        if not self.results:
+            return
+        from rich.console import Console
+
+        from harness import table
+
+        order = {cell.id: index for index, cell in enumerate(self._run.cells)}
+        terminalreporter.section("pbs-matrix")
+        console = Console(
+            file=terminalreporter._tw._file,
+            no_color=not terminalreporter.hasmarkup,
+            force_terminal=terminalreporter.hasmarkup or None,
+            width=max(terminalreporter._tw.fullwidth, 100),
+            highlight=False,
+        )
+        table.render(sorted(self.results, key=lambda r: order[r.id]), console)
+
+    def pytest_sessionfinish(self) -> None:
+        """Leave nothing running."""
+        if self._writer:
+            self._writer.__exit__(None, None, None)
+        if self._prepared:
+            from harness import engine
+            from harness.containers import Containers
+
+            with contextlib.suppress(HarnessError):
+                pool = Containers(
+                    engine.connect(), self._run.name, self._run.owner, self._run.directory
+                )
+                pool.reap()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Say at once, and without a traceback, what is wrong with the matrix or the options."""
+    if config.option.help or config.option.version:
+        return None
+    try:
+        _check_root(config)
+        if not _asks_for_cells(config):
+            return None
+        run = _new_run(config)
+        run.cells  # noqa: B018 - reading it is what finds the mistakes
+        config.stash[RUN] = run
+    except HarnessError as error:
+        import sys
+
+        print(f"pbs-matrix: error: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Join the controller's run in a worker; lead one elsewhere."""
+    for line in (
+        "x86_64: cells for x86_64",
+        "aarch64: cells for aarch64",
+        "known_breakage: cells that are expected to fail to import",
+    ):
+        config.addinivalue_line("markers", line)
+    joined = getattr(config, "workerinput", {}).get("pbs_matrix")
+    if joined:
+        config.stash[RUN] = Run(
+            config, Path(joined["directory"]), joined["name"], joined["owner"]
+        )
+    elif not hasattr(config, "workerinput"):
+        run = config.stash.get(RUN, None) or _new_run(config)
+        config.stash[RUN] = run
+        controller = Controller(config, run)
+        config.stash[CONTROLLER] = controller
+        config.pluginmanager.register(controller, "pbs-matrix-controller")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each cell, marked by platform and by what is expected."""
+    if "cell" not in metafunc.fixturenames:
+        return
+    run = metafunc.config.stash[RUN]
+    try:
+        cells = run.cells
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from None
+    parameters = [
+        pytest.param(cell, id=cell.id, marks=[getattr(pytest.mark, name) for name in _marks(cell)])
+        for cell in cells
+    ]
+    metafunc.parametrize("cell", parameters)
+
+
+@pytest.fixture(scope="session")
+def run(pytestconfig: pytest.Config) -> Run:
+    """The run that this test belongs to."""
+    return pytestconfig.stash[RUN]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach a cell's result to its report, which xdist carries to the controller."""
+    report = yield
+    run = item.config.stash.get(RUN, None)
+    if call.when == "call" and run is not None and run.last is not None:
+        report.pbs_matrix_result = run.last.model_dump_json()
+        run.last = None
+    return report
+
+
+def _marks(cell: Cell) -> list[str]:
+    marks = [str(cell.environment.interpreter.platform)]
+    return marks if cell.expected.reason == "imports" else [*marks, "known_breakage"]
+
+
+def _new_run(config: pytest.Config) -> Run:
+    directory = Path(tempfile.mkdtemp(prefix="pbs-matrix-"))
+    return Run(config, directory, owner.new_run(), owner.this_process())
+
+
+def _check_root(config: pytest.Config) -> None:
+    """Refuse a root directory that pytest took from the value of one of our options.
+
+    pytest looks for its root before it knows the options of plugins, and takes the path in
+    ``--matrix FILE`` for one of the tests' then; ``--matrix=FILE`` is safe.
+    """
+    for option in ("--matrix", "--results"):
+        value: Path | None = config.getoption(option)
+        if value is None or config.inipath is not None:
+            continue
+        if config.rootpath in (config.invocation_params.dir / value).parents:
+            raise ConfigurationError(
+                f"pytest took {config.rootpath}, where {option} {value} lies, for its root",
+                advice=f"Write it with an equals sign: {option}={value}",
+            )
+
+
+def _asks_for_cells(config: pytest.Config) -> bool:
+    """Whether any of the paths given to pytest has to do with ``cases/``."""
+    cases = PROJECT / "cases"
+    for argument in config.args:
+        path = (config.invocation_params.dir / argument.partition("::")[0]).resolve()
+        if path == cases or cases in path.parents or path in cases.parents:
+            return True
+    return False

@@ -1,0 +1,93 @@
+"""What a run has at hand before its first cell: images, unpacked extensions, and their pins.
+
+Written once by the process that prepares, as a file; read by every worker.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.images import Image
+from harness.outcome import Stage
+from harness.plan import Cell, Environment
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PreparedEnvironment(_Model):
+    """An environment's image, or the stage that failed and why."""
+
+    image: Image | None = None
+    archive_sha256: str | None = None
+    uv_sha256: str | None = None
+    failed_stage: Stage | None = None
+    problem: str = ""
+
+
+class PreparedExtension(_Model):
+    """An extension's unpacked files for one CPython and platform, or why there are none."""
+
+    tree: Path | None = None
+    wheels: dict[str, str] = {}
+    problem: str = ""
+
+
+class Prepared(_Model):
+    """Everything that the workers of a run need to know."""
+
+    run: str
+    owner: str
+    engine_version: str
+    emulators: dict[str, str | None]
+    """Version of the QEMU that runs a foreign platform, by platform; None where it is native."""
+    environments: dict[str, PreparedEnvironment]
+    """By environment id."""
+    extensions: dict[str, PreparedExtension]
+    """By the key of :func:`extension_key`."""
+    wanted: dict[str, tuple[str, ...]]
+    """Names of the extensions that each environment's container gets, by environment id."""
+
+    def extension(self, cell: Cell) -> PreparedExtension:
+        """A cell's extension."""
+        return self.extensions[extension_key(cell.extension, cell.environment)]
+
+    def trees(self, environment: Environment) -> dict[str, Path]:
+        """The unpacked extensions of an environment, by name."""
+        found = {
+            name: self.extensions[extension_key(name, environment)].tree
+            for name in self.wanted[environment.id]
+        }
+        return {name: tree for name, tree in found.items() if tree is not None}
+
+    def pins(self, cell: Cell) -> dict[str, object]:
+        """Everything that a cell's outcome rests on, by digest or version."""
+        environment = self.environments[cell.environment.id]
+        image = environment.image
+        return {
+            "image": image.id if image else None,
+            "base_origin": image.origin if image else None,
+            "base_digest": image.base_digest if image else None,
+            "uv_sha256": environment.uv_sha256,
+            "archive_sha256": environment.archive_sha256,
+            "wheels": self.extension(cell).wheels,
+            "qemu": self.emulators[cell.environment.interpreter.platform],
+            "engine": self.engine_version,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the file that :meth:`load` reads."""
+        path.write_text(self.model_dump_json())
+
+    @classmethod
+    def load(cls, path: Path) -> Prepared:
+        """Read what :meth:`save` wrote."""
+        return cls.model_validate_json(path.read_bytes())
+
+
+def extension_key(name: str, environment: Environment) -> str:
+    """Which files of an extension an environment gets."""
+    return f"{name}-{environment.interpreter.python}-{environment.interpreter.platform}"

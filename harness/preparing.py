@@ -1,0 +1,222 @@
+"""Making everything that a run needs, on the host, before its first cell.
+
+All that downloads happens here, all that is cached is used, and what fails makes the cells that
+need it untestable instead of ending the run; only when nothing at all is left to test does it end.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import docker
+
+from harness import (
+    binfmt,
+    containers,
+    engine,
+    extensions,
+    interpreters,
+    uvbinary,
+)
+from harness.errors import (
+    DiskFullError,
+    EmulationMissingError,
+    EngineMissingError,
+    HarnessError,
+    LockError,
+)
+from harness.images import Image, Images
+from harness.interpreters import Archive
+from harness.lock import Lock
+from harness.matrix import Matrix
+from harness.outcome import Stage
+from harness.plan import Cell, Environment, environments
+from harness.platforms import Platform
+from harness.prepared import Prepared, PreparedEnvironment, PreparedExtension, extension_key
+
+Say = Callable[[str], None]
+
+ENDS_THE_RUN = (DiskFullError, EngineMissingError, LockError)
+"""Nothing that follows one of these could succeed, or be believed."""
+
+
+def prepare(
+    cells: tuple[Cell, ...],
+    matrix: Matrix,
+    lock: Lock,
+    client: docker.DockerClient,
+    *,
+    run: str,
+    owner: str,
+    beside: Path,
+    say: Say,
+) -> Prepared:
+    """Make or find everything that some cells need. ``beside``: the matrix file's directory."""
+    platforms = {cell.environment.interpreter.platform for cell in cells}
+    check_emulation(platforms, client)
+    if dead := containers.reap_dead(client):
+        say(f"removed {dead} containers that a dead run had left")
+    workers = max(2, os.cpu_count() or 1)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        try:
+            return _prepare(cells, matrix, lock, client, pool, run=run, owner=owner, beside=beside, say=say)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def check_emulation(platforms: Iterable[Platform], client: docker.DockerClient) -> None:
+    """Raise :class:`EmulationMissingError` where the engine could not run a platform's programs.
+
+    Only a local engine can be looked at; a remote one shows it when its first image is built.
+    """
+    if not engine.is_local(client):
+        return
+    for platform in sorted(platforms):
+        if not binfmt.can_run(platform):
+            raise EmulationMissingError(
+                f"cells for {platform} were selected, but this machine has no emulator for it "
+                "that works in containers (binfmt_misc with QEMU and the flag F)",
+                advice="Run `pbs-matrix doctor --fix` as root, or leave them out with "
+                f"--platform {Platform.host() or 'x86_64'}.",
+            )
+
+
+def _prepare(
+    cells: tuple[Cell, ...],
+    matrix: Matrix,
+    lock: Lock,
+    client: docker.DockerClient,
+    pool: ThreadPoolExecutor,
+    *,
+    run: str,
+    owner: str,
+    beside: Path,
+    say: Say,
+) -> Prepared:
+    all_environments = environments(cells)
+    images = Images(client)
+    made_extensions = {
+        extension_key(cell.extension, cell.environment): cell for cell in cells
+    }
+    extension_jobs = {
+        key: pool.submit(_extension, cell, lock, beside) for key, cell in made_extensions.items()
+    }
+    interpreter_keys = {e.interpreter: e for e in all_environments}
+    archive_jobs = {
+        interpreter: pool.submit(interpreters.provide, interpreter)
+        for interpreter in interpreter_keys
+    }
+    base_jobs = {}
+    for environment in all_environments:
+        key = _base_key(environment, matrix)
+        if key not in base_jobs:
+            name, platform, packages = key
+            base_jobs[key] = pool.submit(
+                images.base, name, matrix.bases[name], platform, packages
+            )
+    for (name, platform, _), job in base_jobs.items():
+        if job.exception() is None:
+            say(f"base image {name} for {platform}: {job.result().origin}")
+    if images.registry_problem:
+        say("no registry answered, so base images were built from Debian packages")
+
+    counter = iter(range(1, len(all_environments) + 1))
+
+    def make_environment(environment: Environment) -> PreparedEnvironment:
+        start = time.monotonic()
+        base = base_jobs[_base_key(environment, matrix)]
+        made = _environment(
+            environment, images, lock, base.result, archive_jobs[environment.interpreter].result
+        )
+        progress = f"[{next(counter)}/{len(all_environments)}] image {environment.id}"
+        if made.image is None:
+            say(f"{progress}: untestable ({made.failed_stage}): {made.problem}")
+        else:
+            say(f"{progress}: ready in {time.monotonic() - start:.1f} s")
+        return made
+
+    # Emulated builds take longest, so they go first.
+    ordered = sorted(all_environments, key=lambda e: e.interpreter.platform.is_native)
+    made = dict(zip(ordered, pool.map(make_environment, ordered), strict=True))
+    prepared_extensions = {key: job.result() for key, job in extension_jobs.items()}
+    for key, extension in prepared_extensions.items():
+        if extension.tree is None:
+            say(f"extension {key}: untestable: {extension.problem}")
+    version = client.version()
+    return Prepared(
+        run=run,
+        owner=owner,
+        engine_version=f"{version.get('Version')} ({version.get('Os')}/{version.get('Arch')})",
+        emulators={
+            str(e.interpreter.platform): emulator(e.interpreter.platform) for e in all_environments
+        },
+        environments={environment.id: result for environment, result in made.items()},
+        extensions=prepared_extensions,
+        wanted={
+            environment.id: tuple(
+                sorted({c.extension for c in cells if c.environment == environment})
+            )
+            for environment in all_environments
+        },
+    )
+
+
+def emulator(platform: Platform) -> str | None:
+    """Version of the QEMU that runs a platform here; None where it runs natively."""
+    if platform.is_native:
+        return None
+    handler = binfmt.find_handler(platform)
+    version = binfmt.qemu_version(handler.interpreter) if handler else None
+    return ".".join(map(str, version)) if version else "unknown"
+
+
+def _base_key(environment: Environment, matrix: Matrix) -> tuple[str, Platform, tuple[str, ...]]:
+    packages = {
+        *matrix.bases[environment.base].packages,
+        *environment.packages,
+        *interpreters.base_packages(environment.interpreter.source),
+    }
+    return environment.base, environment.interpreter.platform, tuple(sorted(packages))
+
+
+def _extension(cell: Cell, lock: Lock, beside: Path) -> PreparedExtension:
+    interpreter = cell.environment.interpreter
+    try:
+        installed = extensions.provide(
+            cell.extension, cell.sample, interpreter.python, interpreter.platform, lock, beside
+        )
+    except ENDS_THE_RUN:
+        raise
+    except HarnessError as error:
+        return PreparedExtension(problem=error.problem)
+    return PreparedExtension(tree=installed.tree, wheels=installed.wheels)
+
+
+def _environment(
+    environment: Environment,
+    images: Images,
+    lock: Lock,
+    base: Callable[[], Image],
+    archive: Callable[[], Archive],
+) -> PreparedEnvironment:
+    interpreter = environment.interpreter
+    stage = Stage.INTERPRETER
+    try:
+        uvbinary.verify(lock, environment.uv, interpreter.python, interpreter.platform)
+        wheel = lock.uv_wheel(environment.uv, interpreter.platform)
+        uv = uvbinary.fetch(wheel)
+        made = archive()
+        stage = Stage.IMAGE
+        image = images.environment(environment, base(), made, uv, wheel.sha256)
+    except ENDS_THE_RUN:
+        raise
+    except HarnessError as error:
+        return PreparedEnvironment(failed_stage=stage, problem=error.problem)
+    return PreparedEnvironment(
+        image=image, archive_sha256=made.sha256, uv_sha256=wheel.sha256
+    )

@@ -1,0 +1,111 @@
+"""python-build-standalone releases: their order, and how each carries libpython.
+
+Releases are ordered by the date of the tagged commit. Tag names look like dates and mostly sort
+like them, but not always: ``20250323`` points at a commit of March 2026.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+
+import yaml
+
+
+class LinkModel(StrEnum):
+    """How an interpreter carries libpython."""
+
+    SHARED = "shared"
+    STATIC = "static"
+    STATIC_RUNPATH = "static+runpath"
+    STATIC_RPATH = "static+rpath"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinkModelEra:
+    """A stretch of releases with one link model, from ``first`` until the next era."""
+
+    first: str
+    link_model: LinkModel
+    why: str
+    link: str
+
+
+def _data(name: str) -> str:
+    return resources.files("harness").joinpath("data", name).read_text(encoding="utf-8")
+
+
+@cache
+def commit_dates() -> dict[str, str]:
+    """Every known release tag with its commit date (ISO 8601), oldest first."""
+    rows = (line.split("\t") for line in _data("releases.tsv").splitlines())
+    return {row[0]: row[1] for row in rows if row[0].isdigit()}
+
+
+@cache
+def link_model_eras() -> tuple[LinkModelEra, ...]:
+    """The table of link models, oldest era first."""
+    return tuple(
+        LinkModelEra(
+            first=str(entry["from"]),
+            link_model=LinkModel(entry["link_model"]),
+            why=entry["why"],
+            link=entry["link"],
+        )
+        for entry in yaml.safe_load(_data("link_models.yaml"))
+    )
+
+
+@cache
+def _positions() -> dict[str, int]:
+    return {tag: index for index, tag in enumerate(commit_dates())}
+
+
+def order(release: str) -> tuple[int, str]:
+    """Sort key of a release tag in commit order.
+
+    A tag that the table does not know is newer than the table, so it sorts after all of it, by
+    name.
+    """
+    known = _positions()
+    return (known.get(release, len(known)), release)
+
+
+def link_model(release: str) -> LinkModel:
+    """The link model that the table gives for a release."""
+    eras = [era for era in link_model_eras() if order(era.first) <= order(release)]
+    return (eras[-1] if eras else link_model_eras()[0]).link_model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseRange:
+    """An inclusive range of releases in commit order; an open end is None."""
+
+    first: str | None
+    last: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> ReleaseRange:
+        """Read ``A..B``, ``A..``, ``..B`` or a single tag ``A``.
+
+        Raises ``ValueError`` for anything else, an unknown bound included: with a mistyped tag the
+        range would silently mean something else.
+        """
+        first, dots, last = text.partition("..")
+        if not dots:
+            last = first
+        for bound in (first, last):
+            if bound and bound not in commit_dates():
+                raise ValueError(f"{bound!r} is not a known release tag such as 20250517")
+        if not first and not last:
+            raise ValueError("a range needs at least one end, such as 20250517..20250521")
+        if first and last and order(first) > order(last):
+            raise ValueError(f"{first} comes after {last} in commit order, so nothing is in {text}")
+        return cls(first=first or None, last=last or None)
+
+    def __contains__(self, release: str) -> bool:
+        return (self.first is None or order(self.first) <= order(release)) and (
+            self.last is None or order(release) <= order(self.last)
+        )

@@ -1,0 +1,131 @@
+"""results.jsonl: one JSON object a line for each cell that ran."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.errors import ConfigurationError
+from harness.outcome import Outcome, Reason, Stage
+from harness.plan import Cell, Source
+from harness.platforms import Platform
+from harness.releases import LinkModel
+from harness.remedies import Remedy
+from harness.verdict import Status, judge
+
+SCHEMA = 1
+
+
+class Result(BaseModel):
+    """A line of the results file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # One name for "schema" in the file; BaseModel has an attribute of that name.
+    schema_version: int = SCHEMA
+    id: str
+    uv: str
+    python: str
+    release: str
+    source: Source
+    link_model: LinkModel
+    platform: Platform
+    base: str
+    extension: str
+    remedy: Remedy
+    stage: Stage
+    outcome: Reason
+    missing_library: str | None
+    message: str
+    expected: Reason
+    expected_library: str | None
+    expected_because: str
+    expected_link: str | None
+    status: Status
+    seconds: float | None
+    """Wall time of the import inside the container."""
+    evidence: dict[str, Any]
+    pins: dict[str, Any]
+
+
+def result_of(cell: Cell, outcome: Outcome, pins: dict[str, object]) -> Result:
+    """The line for a cell and what happened in it."""
+    interpreter = cell.environment.interpreter
+    return Result(
+        id=cell.id,
+        uv=cell.environment.uv,
+        python=interpreter.python,
+        release=interpreter.release,
+        source=interpreter.source,
+        link_model=interpreter.link_model,
+        platform=interpreter.platform,
+        base=cell.environment.base,
+        extension=cell.extension,
+        remedy=cell.remedy,
+        stage=outcome.stage,
+        outcome=outcome.reason,
+        missing_library=outcome.missing_library,
+        message=outcome.message,
+        expected=cell.expected.reason,
+        expected_library=cell.expected.library,
+        expected_because=cell.expected.why,
+        expected_link=cell.expected.link,
+        status=judge(outcome, cell.expected),
+        seconds=outcome.seconds,
+        evidence=outcome.evidence,
+        pins=pins,
+    )
+
+
+class Writer:
+    """Writes results as they come, so that a run that is cut short keeps what it had."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"--results {path} cannot be written: {error.strerror or error}",
+                advice="Name a file in a directory that you may write to.",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stream.close()
+
+    def write(self, result: Result) -> None:
+        """Add a line."""
+        self._stream.write(result.model_dump_json() + "\n")
+        self._stream.flush()
+
+
+def read(path: Path) -> Iterator[Result]:
+    """The results of a file, one at a time; :class:`ConfigurationError` names a bad line."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                try:
+                    yield Result.model_validate(json.loads(line))
+                except ValueError as error:
+                    raise ConfigurationError(
+                        f"{path}:{number}: not a result of this harness: "
+                        f"{str(error).splitlines()[0]}",
+                        advice="Make the file with pytest --results FILE.",
+                    ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error}", advice="Make it with pytest --results FILE."
+        ) from error

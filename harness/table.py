@@ -1,0 +1,99 @@
+"""The closing table: extensions down, releases across, one table for each platform and base."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.outcome import Reason
+from harness.plan import Source
+from harness.releases import LinkModel
+from harness.remedies import Remedy
+from harness.results import Result
+from harness.verdict import Status
+
+# Letters as well as colours: not everybody sees colours, and not every terminal shows them.
+SYMBOLS: dict[str, tuple[str, str, str]] = {
+    "ok": ("ok", "green", "imports, as expected"),
+    "fails": ("x", "yellow", "fails, as expected (known breakage)"),
+    "regressed": ("REGR", "bold red", "regressed: does not do what was expected"),
+    "fixed": ("FIXED", "bold magenta", "fixed: imports, although breakage was expected"),
+    "untestable": ("?", "bold cyan", "untestable: no verdict"),
+}
+
+
+def symbol(result: Result) -> str:
+    """Key into :data:`SYMBOLS`."""
+    if result.status is Status.AS_EXPECTED:
+        return "ok" if result.outcome is Reason.IMPORTS else "fails"
+    return str(result.status)
+
+
+def render(results: Sequence[Result], console: Console) -> None:
+    """Print the tables, the legend of what occurs in them, and the counts."""
+    groups: dict[tuple[str, str, Remedy], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.platform, result.base, result.remedy), []).append(result)
+    for (platform, base, remedy), group in groups.items():
+        title = f"{platform}, {base}" + ("" if remedy is Remedy.NONE else f", remedy {remedy}")
+        console.print(_table(title, group))
+    _print_legend(results, console)
+    console.print(summary(results))
+
+
+def _table(title: str, group: Sequence[Result]) -> Table:
+    columns = sorted(
+        {(r.uv, r.release, r.source, r.link_model) for r in group},
+        key=lambda column: (tuple(int(part) for part in column[0].split(".")), column[1]),
+    )
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="")
+    table.add_column("extension", no_wrap=True)
+    for uv, release, source, model in columns:
+        mark = "~" if source is Source.REPLICA else ""
+        header = Text(f"uv {uv}\n{release}{mark}\n{_model_name(model)}")
+        table.add_column(header, justify="center", no_wrap=True)
+    cells = {(r.extension, r.uv, r.release): r for r in group}
+    for extension in dict.fromkeys(r.extension for r in group):
+        row: list[Text | str] = [extension]
+        for uv, release, _, _ in columns:
+            found = cells.get((extension, uv, release))
+            letters, style, _ = SYMBOLS[symbol(found)] if found else ("", "", "")
+            row.append(Text(letters, style=style))
+        table.add_row(*row)
+    return table
+
+
+def _model_name(model: LinkModel) -> str:
+    """Short enough for a column; every era's name in full is in the documentation."""
+    return {
+        LinkModel.SHARED: "shared",
+        LinkModel.STATIC: "static",
+        LinkModel.STATIC_RUNPATH: "+runpath",
+        LinkModel.STATIC_RPATH: "+rpath",
+    }[model]
+
+
+def _print_legend(results: Iterable[Result], console: Console) -> None:
+    seen = {symbol(result) for result in results}
+    for key, (letters, style, meaning) in SYMBOLS.items():
+        if key in seen:
+            console.print(Text.assemble((f"{letters:>5}", style), f"  {meaning}"))
+    if any(result.source is Source.REPLICA for result in results):
+        console.print(Text("    ~  a replica with that release's link model, not the release"))
+
+
+def summary(results: Sequence[Result]) -> str:
+    """The counts, in one line."""
+    statuses = Counter(result.status for result in results)
+    broken = sum(symbol(result) == "fails" for result in results)
+    replicas = sum(result.source is Source.REPLICA for result in results)
+    parts = [f"{statuses[Status.AS_EXPECTED]} as expected ({broken} of them known breakage)"]
+    parts += [
+        f"{statuses[status]} {status}"
+        for status in (Status.REGRESSED, Status.FIXED, Status.UNTESTABLE)
+    ]
+    return f"{len(results)} cells: {', '.join(parts)}; {replicas} on replicas"

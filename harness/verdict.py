@@ -1,0 +1,67 @@
+"""What happened against what should happen."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import assert_never
+
+from harness.outcome import Outcome, Reason
+from harness.plan import Expected
+
+
+class Status(StrEnum):
+    """How an outcome stands to its expectation."""
+
+    AS_EXPECTED = "as-expected"
+    REGRESSED = "regressed"
+    FIXED = "fixed"
+    UNTESTABLE = "untestable"
+
+
+def judge(outcome: Outcome, expected: Expected) -> Status:
+    """Compare; known breakage is as expected only when it is *that* breakage.
+
+    ``fixed`` means that the import succeeded although it was expected to fail. Another failure
+    than the expected one is ``regressed``: a missing libGL is no known missing libpython.
+    """
+    match outcome.reason:
+        case Reason.UNTESTABLE:
+            return Status.UNTESTABLE
+        case Reason.IMPORTS:
+            return Status.AS_EXPECTED if expected.reason is Reason.IMPORTS else Status.FIXED
+        case (
+            Reason.MISSING_LIBRARY
+            | Reason.UNDEFINED_SYMBOL
+            | Reason.IMPORT_ERROR
+            | Reason.CRASH
+            | Reason.TIMEOUT
+            | Reason.OUT_OF_MEMORY
+        ):
+            same = (
+                outcome.reason is expected.reason
+                and outcome.missing_library == expected.library
+                and (expected.message is None or expected.message in outcome.message)
+            )
+            return Status.AS_EXPECTED if same else Status.REGRESSED
+        case _:
+            assert_never(outcome.reason)
+
+
+def explain(outcome: Outcome, expected: Expected) -> str:
+    """Words for a cell that did not do what it should."""
+    match judge(outcome, expected):
+        case Status.AS_EXPECTED:
+            return f"as expected: {outcome.short}"
+        case Status.REGRESSED:
+            wanted = f"expected {expected.short}"
+            if expected.message is not None and outcome.reason is expected.reason:
+                wanted += f" with {expected.message!r}"
+            return f"regressed: {wanted}, but got {outcome.short}\n{outcome.message}".rstrip()
+        case Status.FIXED:
+            return (
+                f"fixed: expected {expected.short}, but it imports. "
+                f"If that is for good, update the expectation in matrix.yaml.\n"
+                f"It was expected because: {expected.why}"
+            )
+        case Status.UNTESTABLE:
+            return f"untestable: stage {outcome.stage} failed: {outcome.message}"
