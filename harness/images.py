@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cached_property
+from functools import cache as cache_in_process
 from pathlib import Path
 
 import docker
@@ -192,7 +192,7 @@ class Images:
         texts: Mapping[str, str] | None = None,
     ) -> str:
         """Build a recipe of ``images/`` unless an image with this content is there; its tag."""
-        texts = {**(texts or {}), **self._recipe(recipe)}
+        texts = {**(texts or {}), **_recipe(recipe)}
         content = cache.digest(recipe, platform, inputs, arguments, texts)
         tag = f"pbs-matrix/{recipe}:{content[:24]}"
         # Two workers, or two runs on one machine, must not build the same image twice.
@@ -228,20 +228,30 @@ class Images:
                     raise engine.translated(error, doing) from error
         return tag
 
-    @cached_property
-    def _recipes(self) -> dict[str, dict[str, str]]:
-        return {
-            folder.name: {file.name: file.read_text() for file in sorted(folder.iterdir())}
-            for folder in sorted(RECIPES.iterdir())
-            if folder.is_dir()
-        }
-
-    def _recipe(self, name: str) -> dict[str, str]:
-        return self._recipes[name]
-
     def _inspect(self, tag: str, origin: Origin, digest: str) -> Image:
         image = self._client.images.get(tag)
         return Image(tag=tag, id=str(image.id), origin=origin, base_digest=digest)
+
+
+@cache_in_process
+def _recipe(name: str) -> dict[str, str]:
+    """The files of a folder of ``images/``."""
+    return {file.name: file.read_text() for file in sorted((RECIPES / name).iterdir())}
+
+
+def remove_all(client: docker.DockerClient) -> int:
+    """Remove every image of this project that no container uses; their number."""
+    removed = 0
+    for recipe in ("environment", "base"):
+        for image in client.images.list(filters={"label": f"{engine.KIND}={recipe}"}):
+            try:
+                client.images.remove(image.id, force=True)
+            except APIError as error:
+                if error.status_code != 409:
+                    raise engine.translated(error, "removing images") from error
+            else:
+                removed += 1
+    return removed
 
 
 def downloads_json(platform: Platform, release: str, archive: Archive) -> str:

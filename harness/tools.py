@@ -64,7 +64,11 @@ def run(
             errors="replace",
             input=text,
             cwd=directory,
-            env={**os.environ, **(environment or {})},
+            # What the user has set for a uv of their own must not change what ours answers.
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON"))},
+                **(environment or {}),
+            },
         )
     except OSError as error:
         raise ToolError(
@@ -97,8 +101,12 @@ def compile_c(
     enough (2.28) for every base image.
     """
     run(
-        [zig(), "cc", "-target", f"{platform_triplet}.2.28", "-O2", "-s", *flags, *sources]
-        + ["-o", output],
+        [
+            *(zig(), "cc", "-target", f"{platform_triplet}.2.28", "-O2", "-s"),
+            *flags,
+            *sources,
+            *("-o", output),
+        ],
         doing=f"compiling {output.name} for {platform_triplet}",
         environment={"ZIG_GLOBAL_CACHE_DIR": str(cache.root() / "zig")},
         directory=directory,

@@ -40,7 +40,6 @@ def default_interpreter(program: Path, python: str, platform: Platform) -> Locke
         [program, "python", "list", "--only-downloads", "--show-urls", "--offline"]
         + ["--no-config", "--output-format", "json", key],
         doing=f"asking uv for its {key}",
-        environment={"UV_NO_CONFIG": "1"},
     )
     # Newest patch version first; the first is what an unqualified request installs.
     for found in json.loads(listing):
