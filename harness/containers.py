@@ -59,9 +59,7 @@ class Containers:
         self._owner = owner
         self._locks = locks
 
-    def get(
-        self, key: str, image: str, platform: Platform, trees: Mapping[str, Path]
-    ) -> Container:
+    def get(self, key: str, image: str, platform: Platform, trees: Mapping[str, Path]) -> Container:
         """The running container of an image, made and given its extensions if need be.
 
         ``trees`` are the directories to lay under /opt/extensions, by name. Raises

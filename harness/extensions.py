@@ -35,7 +35,7 @@ Inside = Annotated[str, AfterValidator(_inside)]
 
 
 class Step(BaseModel):
-    """One call of the C compiler that makes a shared object; {python}, {ext_suffix} are filled in."""
+    """One call of the C compiler; {python} and {ext_suffix} are filled in."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -81,11 +81,12 @@ def provide(
 
     def make(path: Path) -> None:
         tools.run(
-            [tools.find("uv", advice="pip install uv"), "pip", "install", "--quiet"]
-            + ["--no-config", "--no-cache", "--no-deps", "--no-index", "--offline"]
-            + ["--link-mode", "copy", "--target", path]
-            + ["--python-version", python]
-            + ["--python-platform", f"{platform}-manylinux_2_40", *wheels.values()],
+            [
+                *(tools.find("uv", advice="pip install uv"), "pip", "install", "--quiet"),
+                *("--no-config", "--no-cache", "--no-deps", "--no-index", "--offline"),
+                *("--link-mode", "copy", "--target", path, "--python-version", python),
+                *("--python-platform", f"{platform}-manylinux_2_40", *wheels.values()),
+            ],
             doing=f"unpacking {', '.join(wheels)} for CPython {python} on {platform}",
         )
         (path / ".lock").unlink(missing_ok=True)

@@ -94,7 +94,9 @@ class Images:
         """The image of an environment: uv installs the interpreter in it, without a network."""
         interpreter = environment.interpreter
         texts = {
-            "mirror/downloads.json": downloads_json(interpreter.platform, interpreter.release, archive)
+            "mirror/downloads.json": downloads_json(
+                interpreter.platform, interpreter.release, archive
+            )
         }
         tag = self._build(
             "environment",
@@ -149,9 +151,7 @@ class Images:
             additional = Path(work) / "root.tar"
             if packages:
                 status = self._read_file(pulled, "/var/lib/dpkg/status")
-                debian.unpack_additional(
-                    packages, platform, status, additional, suite=base.suite
-                )
+                debian.unpack_additional(packages, platform, status, additional, suite=base.suite)
             else:
                 tarfile.open(additional, "w").close()
             tag = self._build(

@@ -32,9 +32,7 @@ def provide(interpreter: Interpreter) -> Archive:
     """
     match interpreter.source:
         case Source.REPLICA:
-            made = replica.provide(
-                interpreter.python, interpreter.platform, interpreter.link_model
-            )
+            made = replica.provide(interpreter.python, interpreter.platform, interpreter.link_model)
             return Archive(path=made.path, sha256=made.sha256, version=made.version)
         case Source.UPSTREAM:
             return _download(interpreter)
@@ -78,9 +76,7 @@ def _download(interpreter: Interpreter) -> Archive:
 
 
 def _get(url: str) -> bytes:
-    with network.explained(
-        url, advice="Check the network and proxy, or use --source replica."
-    ):
+    with network.explained(url, advice="Check the network and proxy, or use --source replica."):
         answer = requests.get(url, timeout=network.TIMEOUT)
         answer.raise_for_status()
         return answer.content

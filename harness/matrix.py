@@ -72,6 +72,7 @@ UvVersion = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$"), AfterValidator(_uv
 PythonVersion = Annotated[str, Field(pattern=r"^3\.\d{1,2}$")]
 Axis = AfterValidator(_distinct)
 
+
 def _one_or_more(item: Any) -> Any:
     """A tuple that may be written as a single value in the file."""
     return Annotated[
@@ -333,12 +334,13 @@ def _dangling_names(matrix: Matrix) -> Iterator[tuple[yamlfile.Location, str]]:
         "extension": list(matrix.extensions),
         "remedy": list(Remedy),
     }
-    inclusions = [(("include", i), entry) for i, entry in enumerate(matrix.include)]
+    inclusions: list[tuple[yamlfile.Location, Axes]] = [
+        (("include", i), entry) for i, entry in enumerate(matrix.include)
+    ]
     for name, profile in matrix.profiles.items():
-        inclusions.append((("profiles", name), profile))  # type: ignore[arg-type]
+        inclusions.append((("profiles", name), profile))
         inclusions += [
-            (("profiles", name, "include", i), entry)  # type: ignore[misc]
-            for i, entry in enumerate(profile.include)
+            (("profiles", name, "include", i), entry) for i, entry in enumerate(profile.include)
         ]
     for location, entry in inclusions:
         # Only names that are defined elsewhere can dangle; uv versions may be new here.

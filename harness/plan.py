@@ -198,9 +198,7 @@ def _product(matrix: Matrix, lock: Lock, axes: Axes, source: Source) -> Iterator
         sample = matrix.extensions[name]
         packages = tuple(sorted(set(sample.packages) - set(matrix.bases[base].packages)))
         cell = Cell(
-            environment=Environment(
-                uv=uv, interpreter=interpreter, base=base, packages=packages
-            ),
+            environment=Environment(uv=uv, interpreter=interpreter, base=base, packages=packages),
             extension=name,
             sample=sample,
             remedy=remedy,

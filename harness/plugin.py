@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parent.parent
 AXES = ("uv", "release", "platform", "extension", "remedy", "base")
 
+RESULT = "pbs_matrix_result"
+"""Attribute of a report with a cell's result as JSON; xdist carries it to the controller."""
+
 RUN = pytest.StashKey["Run"]()
 CONTROLLER = pytest.StashKey["Controller"]()
 
@@ -96,9 +99,7 @@ class Run:
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """Every cell that the options select."""
-        selection = Selection(
-            **{axis: tuple(self._config.getoption(f"--{axis}")) for axis in AXES}
-        )
+        selection = Selection(**{axis: tuple(self._config.getoption(f"--{axis}")) for axis in AXES})
         return plan(
             self.matrix,
             self.lock,
@@ -203,7 +204,7 @@ class Controller:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the result that a cell's report carries."""
-        data = getattr(report, "pbs_matrix_result", None)
+        data = getattr(report, RESULT, None)
         if data is not None and report.when == "call":
             result = Result.model_validate_json(data)
             self.results.append(result)
@@ -274,9 +275,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     joined = getattr(config, "workerinput", {}).get("pbs_matrix")
     if joined:
-        config.stash[RUN] = Run(
-            config, Path(joined["directory"]), joined["name"], joined["owner"]
-        )
+        config.stash[RUN] = Run(config, Path(joined["directory"]), joined["name"], joined["owner"])
     elif not hasattr(config, "workerinput"):
         run = config.stash.get(RUN, None) or _new_run(config)
         config.stash[RUN] = run
@@ -315,7 +314,7 @@ def pytest_runtest_makereport(
     report = yield
     run = item.config.stash.get(RUN, None)
     if call.when == "call" and run is not None and run.last is not None:
-        report.pbs_matrix_result = run.last.model_dump_json()
+        setattr(report, RESULT, run.last.model_dump_json())
         run.last = None
     return report
 

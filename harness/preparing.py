@@ -63,7 +63,9 @@ def prepare(
     workers = max(2, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         try:
-            return _prepare(cells, matrix, lock, client, pool, run=run, owner=owner, beside=beside, say=say)
+            return _prepare(
+                cells, matrix, lock, client, pool, run=run, owner=owner, beside=beside, say=say
+            )
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -100,9 +102,7 @@ def _prepare(
 ) -> Prepared:
     all_environments = environments(cells)
     images = Images(client)
-    made_extensions = {
-        extension_key(cell.extension, cell.environment): cell for cell in cells
-    }
+    made_extensions = {extension_key(cell.extension, cell.environment): cell for cell in cells}
     extension_jobs = {
         key: pool.submit(_extension, cell, lock, beside) for key, cell in made_extensions.items()
     }
@@ -115,15 +115,12 @@ def _prepare(
     for environment in all_environments:
         key = _base_key(environment, matrix)
         if key not in base_jobs:
-            name, platform, packages = key
-            base_jobs[key] = pool.submit(
-                images.base, name, matrix.bases[name], platform, packages
-            )
-    for (name, platform, _), job in base_jobs.items():
+            base_jobs[key] = pool.submit(images.base, key[0], matrix.bases[key[0]], *key[1:])
+    for (base, platform, _), job in base_jobs.items():
         if job.exception() is None:
-            say(f"base image {name} for {platform}: {job.result().origin}")
+            say(f"base image {base} for {platform}: {job.result().origin}")
     if images.registry_problem:
-        say("no registry answered, so base images were built from Debian packages")
+        say(f"base images are built from Debian packages, since {images.registry_problem}")
 
     counter = iter(range(1, len(all_environments) + 1))
 
@@ -217,6 +214,4 @@ def _environment(
         raise
     except HarnessError as error:
         return PreparedEnvironment(failed_stage=stage, problem=error.problem)
-    return PreparedEnvironment(
-        image=image, archive_sha256=made.sha256, uv_sha256=wheel.sha256
-    )
+    return PreparedEnvironment(image=image, archive_sha256=made.sha256, uv_sha256=wheel.sha256)

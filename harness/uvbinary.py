@@ -37,8 +37,10 @@ def default_interpreter(program: Path, python: str, platform: Platform) -> Locke
     """
     key = f"cpython-{python}-{platform.uv_python}"
     listing = tools.run(
-        [program, "python", "list", "--only-downloads", "--show-urls", "--offline"]
-        + ["--no-config", "--output-format", "json", key],
+        [
+            *(program, "python", "list", "--only-downloads", "--show-urls", "--offline"),
+            *("--no-config", "--output-format", "json", key),
+        ],
         doing=f"asking uv for its {key}",
     )
     # Newest patch version first; the first is what an unqualified request installs.
@@ -46,9 +48,7 @@ def default_interpreter(program: Path, python: str, platform: Platform) -> Locke
         if found["variant"] == "default" and found["url"]:
             release = re.search(r"/(\d{8})/", found["url"])
             if release:
-                return LockedDefault(
-                    version=found["version"], release=release[1], url=found["url"]
-                )
+                return LockedDefault(version=found["version"], release=release[1], url=found["url"])
     raise ToolError(
         f"{program} knows no download for {key}",
         advice="This uv version does not have that CPython for that platform: exclude it.",

@@ -2,7 +2,8 @@
 
 Runs inside a container, on every Python under test, with nothing but the standard library:
 
-    python -I probe.py '{"nonce": "…", "site": "/opt/extensions/x", "module": "x", "remedy": "none"}'
+    python -I probe.py '{"nonce": "…", "site": "/opt/extensions/x", "module": "x",
+                         "remedy": "none"}'
 
 It writes two lines of JSON to standard output: ``{"event": "started", …}`` before it touches the
 extension, and ``{"event": "finished", …}`` after the import ended, however it ended. Whatever the
@@ -50,10 +51,12 @@ def mapped_libpythons():
 
 
 def libpython_name():
+    """File name of the running CPython's shared library."""
     return "libpython{}.{}.so.1.0".format(*sys.version_info[:2])
 
 
 def apply_remedy(remedy):
+    """Do what a user would do before the import; raises what that raises."""
     if remedy == "preload":
         ctypes.CDLL(libpython_name())
     elif remedy == "preload-by-path":
@@ -91,6 +94,7 @@ def describe(error):
 
 
 def main():
+    """Report the start, import, report the end."""
     request = json.loads(sys.argv[1])
     # The report keeps standard output for itself, whatever the extension prints.
     channel = os.dup(1)

@@ -1,0 +1,253 @@
+"""The machine, as far as the doctor looks at it or touches it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+import docker.errors
+import requests
+
+from harness import binfmt, cache
+from harness.platforms import Platform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+PROBE_SECONDS = 3.0
+_LATE = f"no answer within {PROBE_SECONDS:g} s"
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on the PATH of every user
+
+
+class Silence(StrEnum):
+    """Why there is no talking to an engine."""
+
+    NOBODY = "nothing answers"
+    DENIED = "permission denied on the socket"
+    OTHER = "no usable answer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """An engine that answers, as it describes itself."""
+
+    name: str
+    version: str
+    arch: str
+    storage: str
+    data_root: str
+    kernel: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoEngine:
+    """No engine, and the client library's own words about it."""
+
+    why: Silence
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """This machine. Paths are taken below ``root``."""
+
+    root: Path = Path("/")
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    cache: Path = field(default_factory=cache.root)
+
+    def path(self, absolute: str) -> Path:
+        """Where an absolute path is, below ``root``."""
+        return self.root / absolute.lstrip("/")
+
+    def exists(self, path: Path) -> bool:
+        """Whether it is there and in sight: below a directory that is closed to us, nothing is."""
+        try:
+            return path.exists()
+        except OSError:  # Python 3.11 raises where a parent may not be searched
+            return False
+
+    @property
+    def binfmt(self) -> Path:
+        """Where binfmt_misc is, or would be mounted."""
+        return self.path(str(binfmt.BINFMT_MISC))
+
+    @property
+    def native(self) -> Platform | None:
+        """The platform that needs no emulation; None where it is not one under test."""
+        return Platform.host()
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's release, as the engine tells it too."""
+        return os.uname().release
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this process may change the machine."""
+        return os.geteuid() == 0
+
+    @property
+    def is_debian(self) -> bool:
+        """Debian, Ubuntu, or one that says it is like them."""
+        try:
+            lines = self.path("/etc/os-release").read_text().splitlines()
+        except OSError:
+            return False
+        fields = dict(line.partition("=")[::2] for line in lines)
+        ids = f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".replace('"', "").split()
+        return "debian" in ids or "ubuntu" in ids
+
+    @property
+    def has_systemd(self) -> bool:
+        """Whether systemd runs here; being installed is not enough."""
+        return self.exists(self.path("/run/systemd/system"))
+
+    def _environment(self) -> dict[str, str]:
+        return {**self.env, "PATH": os.pathsep.join((self.env.get("PATH") or os.defpath, *_SBIN))}
+
+    def which(self, program: str) -> str | None:
+        """Path of a program, one for root alone included."""
+        return shutil.which(program, path=self._environment()["PATH"])
+
+    def run(self, *argv: str, **extra: str) -> tuple[int, str]:
+        """Exit code and merged output of a command; ``extra`` adds to its environment."""
+        try:
+            done = subprocess.run(  # noqa: S603 - argument lists of this project, no shell
+                argv,
+                env={**self._environment(), **extra},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        except OSError as error:
+            return 127, str(error)
+        return done.returncode, done.stdout
+
+    def spawn(self, argv: Sequence[str], log: Path) -> Callable[[], int | None]:
+        """Start a daemon in a session of its own; what comes back polls its exit code."""
+        with log.open("ab") as output:
+            daemon = subprocess.Popen(  # noqa: S603 - as above
+                argv,
+                cwd="/",
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # it must outlive this program and its terminal
+            )
+        return daemon.poll
+
+    def pause(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+    def disk_free(self, path: Path) -> int:
+        """Bytes free where ``path`` is, or would be."""
+        while not self.exists(path) and path != path.parent:
+            path = path.parent
+        return shutil.disk_usage(path).free
+
+    @property
+    def engine_address(self) -> str:
+        """``DOCKER_HOST``; empty for the default socket."""
+        return self.env.get("DOCKER_HOST", "")
+
+    def engine(self) -> Engine | NoEngine:
+        """Ask the engine that ``DOCKER_HOST`` names, or the default one."""
+        try:
+            client = docker.from_env(timeout=10, environment=dict(self.env))
+            try:
+                version, info = client.version(), client.info()
+            finally:
+                client.close()
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            return NoEngine(why=_silence(error), message=str(error))
+        parts = version.get("Components") or [{"Name": "Engine"}]
+        return Engine(
+            name=str((version.get("Platform") or {}).get("Name") or parts[0]["Name"]),
+            version=str(version.get("Version", "?")),
+            arch=str(version.get("Arch", "?")),
+            storage=str(info.get("Driver", "?")),
+            data_root=str(info.get("DockerRootDir", "")),
+            kernel=str(info.get("KernelVersion", "")),
+        )
+
+    def is_elsewhere(self, engine: Engine | NoEngine) -> bool:
+        """Whether it runs under another kernel: a remote one, or one in a virtual machine."""
+        if isinstance(engine, Engine):
+            return engine.kernel not in ("", self.kernel)
+        return bool(self.engine_address) and not self.engine_address.startswith("unix:")
+
+    def probe(self, url: str) -> int | str:
+        """HTTP status of a URL, or why there was none."""
+        bundles = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+        verify = next((self.env[name] for name in bundles if self.env.get(name)), True)
+        try:
+            with requests.get(url, timeout=PROBE_SECONDS, stream=True, verify=verify) as answer:
+                return answer.status_code
+        except requests.exceptions.SSLError:
+            return "its certificate is not trusted here"
+        except requests.exceptions.ProxyError:
+            return "the proxy refuses"
+        except requests.exceptions.Timeout:
+            return _LATE
+        except (requests.RequestException, OSError, ValueError):
+            return "no connection"
+
+    def probe_all(self, urls: Iterable[str]) -> Callable[[], dict[str, int | str]]:
+        """Start all probes at once; what comes back waits for them, and not longer than they may."""
+        answers: dict[str, int | str] = dict.fromkeys(urls, _LATE)
+
+        def ask(url: str) -> None:
+            answers[url] = self.probe(url)
+
+        # Daemon threads: a name server that does not answer must not hold up the end of the program.
+        threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in answers]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + PROBE_SECONDS + 1
+
+        def wait() -> dict[str, int | str]:
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            return dict(answers)
+
+        return wait
+
+    def fetch_qemu(self, platform: Platform) -> Path:
+        """A static QEMU of Debian 13 in the cache. Raises HarnessError."""
+        from harness.debian import fetch_qemu  # late: only a repair needs mmdebstrap's module
+
+        return fetch_qemu(platform)
+
+
+def _silence(error: BaseException) -> Silence:
+    """Tell a socket that nobody serves from one that is not ours, by what lies beneath."""
+    for cause in _causes(error, set()):
+        if isinstance(cause, PermissionError):
+            return Silence.DENIED
+        if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
+            return Silence.NOBODY
+    return Silence.OTHER
+
+
+def _causes(error: BaseException, seen: set[int]) -> Iterator[BaseException]:
+    # urllib3 hides the OSError among the arguments of its own exception, requests in a chain.
+    if id(error) in seen:
+        return
+    seen.add(id(error))
+    yield error
+    for inner in (error.__cause__, error.__context__, *error.args):
+        if isinstance(inner, BaseException):
+            yield from _causes(inner, seen)
