@@ -6,9 +6,9 @@ Debian or Ubuntu, saying each step before it is done. Whatever works already sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -18,11 +18,7 @@ from harness import binfmt, repairs
 from harness.errors import SetupIncompleteError
 from harness.host import Engine, Host, NoEngine, Silence
 from harness.platforms import Platform
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from harness.repairs import Repair, Say
+from harness.repairs import Repair, Say
 
 REGISTRY_URL = "https://registry-1.docker.io/v2/"
 GITHUB_URL = "https://github.com/"

@@ -84,8 +84,9 @@ def provide(
             [
                 *(tools.find("uv", advice="pip install uv"), "pip", "install", "--quiet"),
                 *("--no-config", "--no-cache", "--no-deps", "--no-index", "--offline"),
-                *("--link-mode", "copy", "--target", path, "--python-version", python),
-                *("--python-platform", f"{platform}-manylinux_2_40", *wheels.values()),
+                *("--link-mode", "copy", "--target", str(path), "--python-version", python),
+                *("--python-platform", f"{platform}-manylinux_2_40"),
+                *wheels.values(),
             ],
             doing=f"unpacking {', '.join(wheels)} for CPython {python} on {platform}",
         )

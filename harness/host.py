@@ -7,10 +7,10 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import docker
 import docker.errors
@@ -18,9 +18,6 @@ import requests
 
 from harness import binfmt, cache
 from harness.platforms import Platform
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 PROBE_SECONDS = 3.0
 _LATE = f"no answer within {PROBE_SECONDS:g} s"
@@ -120,7 +117,7 @@ class Host:
     def run(self, *argv: str, **extra: str) -> tuple[int, str]:
         """Exit code and merged output of a command; ``extra`` adds to its environment."""
         try:
-            done = subprocess.run(  # noqa: S603 - argument lists of this project, no shell
+            done = subprocess.run(
                 argv,
                 env={**self._environment(), **extra},
                 stdin=subprocess.DEVNULL,
@@ -137,7 +134,7 @@ class Host:
     def spawn(self, argv: Sequence[str], log: Path) -> Callable[[], int | None]:
         """Start a daemon in a session of its own; what comes back polls its exit code."""
         with log.open("ab") as output:
-            daemon = subprocess.Popen(  # noqa: S603 - as above
+            daemon = subprocess.Popen(
                 argv,
                 cwd="/",
                 env=self._environment(),
@@ -206,13 +203,13 @@ class Host:
             return "no connection"
 
     def probe_all(self, urls: Iterable[str]) -> Callable[[], dict[str, int | str]]:
-        """Start all probes at once; what comes back waits for them, and not longer than they may."""
+        """Probe all at once; what comes back waits for the answers, as long as they may take."""
         answers: dict[str, int | str] = dict.fromkeys(urls, _LATE)
 
         def ask(url: str) -> None:
             answers[url] = self.probe(url)
 
-        # Daemon threads: a name server that does not answer must not hold up the end of the program.
+        # Daemon threads: a silent name server must not hold up the end of the program.
         threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in answers]
         for thread in threads:
             thread.start()

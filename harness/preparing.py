@@ -141,9 +141,9 @@ def _prepare(
     ordered = sorted(all_environments, key=lambda e: e.interpreter.platform.is_native)
     made = dict(zip(ordered, pool.map(make_environment, ordered), strict=True))
     prepared_extensions = {key: job.result() for key, job in extension_jobs.items()}
-    for key, extension in prepared_extensions.items():
+    for wanted, extension in prepared_extensions.items():
         if extension.tree is None:
-            say(f"extension {key}: untestable: {extension.problem}")
+            say(f"extension {wanted}: untestable: {extension.problem}")
     version = client.version()
     return Prepared(
         run=run,

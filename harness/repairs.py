@@ -6,19 +6,14 @@ Each repair says what it is about to do; nothing happens before ``perform`` is c
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harness import binfmt
 from harness.errors import ToolError
 from harness.host import Engine, Host
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from harness.platforms import Platform
+from harness.platforms import Platform
 
 ENGINE_SECONDS = 60
 GOOD_QEMU = (9, 0)

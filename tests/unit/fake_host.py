@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness import binfmt, doctor
+from harness.doctor import Check
 from harness.host import Engine, Host, NoEngine, Silence
 from harness.platforms import Platform
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from harness.doctor import Check
 
 GIGABYTE = 10**9
 KERNEL = "6.1.0-test"

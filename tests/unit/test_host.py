@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import docker.errors
@@ -20,9 +19,10 @@ from harness.host import Host, NoEngine, Silence, _silence
         ("", False),
     ],
 )
-def test_debian_is_known_by_os_release(host: FakeHost, text: str, is_debian: bool) -> None:
-    put(host, "/etc/os-release", text)
-    assert host.is_debian is is_debian
+def test_debian_is_known_by_os_release(tmp_path: Path, text: str, is_debian: bool) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text(text)
+    assert Host(root=tmp_path, env={}, cache=tmp_path).is_debian is is_debian
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,11 @@ def test_the_reason_of_silence_is_found_beneath_the_clients_error(
     assert _silence(error) is why
 
 
-# docker-py leaves the socket that it could not connect to the garbage collector.
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_real_client_finds_nobody_at_a_socket_that_is_not_there(tmp_path: Path) -> None:
     host = Host(env={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}, cache=tmp_path)
     engine = host.engine()
     assert isinstance(engine, NoEngine)
     assert engine.why is Silence.NOBODY
-    gc.collect()
 
 
 def test_what_lies_below_a_closed_directory_is_out_of_sight(tmp_path: Path) -> None:

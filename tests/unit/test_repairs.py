@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +23,6 @@ from tests.unit.fake_host import (
     no_engine,
     put,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONTAINERD_PID = "/var/run/docker/containerd/containerd.pid"
 MOUNT = f"mount -t binfmt_misc binfmt_misc {binfmt.BINFMT_MISC}"

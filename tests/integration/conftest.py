@@ -1,0 +1,115 @@
+"""Fixtures for tests on the real engine: a run of its own for each worker, reaped at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from harness import engine, lock, matrix, owner, plan, preparing
+from harness.containers import Containers
+from harness.prepared import Prepared
+
+PROJECT = Path(__file__).parent.parent.parent
+
+Pytest = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def client() -> docker.DockerClient:
+    """The engine; without one these tests fail, and say how to get one."""
+    return engine.connect()
+
+
+@pytest.fixture(scope="session")
+def project_matrix() -> matrix.Matrix:
+    return matrix.load(PROJECT / "matrix.yaml")
+
+
+@pytest.fixture(scope="session")
+def project_lock() -> lock.Lock:
+    return lock.load(PROJECT / "matrix.lock")
+
+
+@pytest.fixture(scope="session")
+def cells(project_matrix: matrix.Matrix, project_lock: lock.Lock) -> tuple[plan.Cell, ...]:
+    """Two cells of each platform: uv 0.7.6 (static) with the control and a broken sample."""
+    return plan.plan(
+        project_matrix,
+        project_lock,
+        selection=plan.Selection(
+            uv=("0.7.6",), base=("debian13",), extension=("no-libpython", "libpython-needed")
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def prepared(
+    client: docker.DockerClient,
+    cells: tuple[plan.Cell, ...],
+    project_matrix: matrix.Matrix,
+    project_lock: lock.Lock,
+) -> Prepared:
+    """What those cells need."""
+    return preparing.prepare(
+        cells,
+        project_matrix,
+        project_lock,
+        client,
+        run=owner.new_run(),
+        owner=owner.this_process(),
+        beside=PROJECT,
+        say=lambda line: None,
+    )
+
+
+@pytest.fixture(scope="session")
+def pool(
+    client: docker.DockerClient, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Containers]:
+    """This worker's containers."""
+    locks = tmp_path_factory.mktemp("locks")
+    containers = Containers(client, prepared.run, prepared.owner, locks)
+    yield containers
+    containers.reap()
+
+
+@pytest.fixture
+def run_pytest(tmp_path: Path) -> Pytest:
+    """Run the project's own pytest in a process of its own, as a user would."""
+
+    def run(
+        *arguments: str, environment: dict[str, str] | None = None, before: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        return subprocess.run(
+            [*before, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=PROJECT,
+            env={**inherited, "COLUMNS": "200", **(environment or {})},
+        )
+
+    return run
+
+
+def leftovers(client: docker.DockerClient, run: str | None = None) -> list[str]:
+    """Names of this project's containers, of one run or of all whose process is dead."""
+    found = client.containers.list(
+        all=True, filters={"label": f"{engine.KIND}=cell"}, ignore_removed=True
+    )
+    return [
+        container.name
+        for container in found
+        if (
+            container.labels[engine.RUN] == run
+            if run
+            else not owner.is_alive(container.labels[engine.OWNER])
+        )
+    ]
