@@ -315,12 +315,17 @@ def _explained(error: ValidationError, document: yamlfile.Document) -> Configura
 
 
 def _did_you_mean(location: yamlfile.Location) -> str:
-    known = {
-        name
-        for model in (Matrix, Base, Extension, Expectation, Exclusion, Inclusion, Profile)
-        for name in model.model_fields
+    """The key of the same part of the file that looks most like an unknown one."""
+    parts: dict[str | int, type[_Model]] = {
+        "bases": Base,
+        "extensions": Extension,
+        "expectations": Expectation,
+        "exclude": Exclusion,
+        "include": Inclusion,
+        "profiles": Inclusion if "include" in location else Profile,
     }
-    close = difflib.get_close_matches(str(location[-1]), sorted(known), n=1)
+    model = Matrix if len(location) == 1 else parts[location[0]]
+    close = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

@@ -103,8 +103,10 @@ def _prepare(
     all_environments = environments(cells)
     images = Images(client)
     made_extensions = {extension_key(cell.extension, cell.environment): cell for cell in cells}
+    failures: list[HarnessError] = []
     extension_jobs = {
-        key: pool.submit(_extension, cell, lock, beside) for key, cell in made_extensions.items()
+        key: pool.submit(_extension, cell, lock, beside, failures)
+        for key, cell in made_extensions.items()
     }
     interpreter_keys = {e.interpreter: e for e in all_environments}
     archive_jobs = {
@@ -128,7 +130,12 @@ def _prepare(
         start = time.monotonic()
         base = base_jobs[_base_key(environment, matrix)]
         made = _environment(
-            environment, images, lock, base.result, archive_jobs[environment.interpreter].result
+            environment,
+            images,
+            lock,
+            base.result,
+            archive_jobs[environment.interpreter].result,
+            failures,
         )
         progress = f"[{next(counter)}/{len(all_environments)}] image {environment.id}"
         if made.image is None:
@@ -144,6 +151,13 @@ def _prepare(
     for wanted, extension in prepared_extensions.items():
         if extension.tree is None:
             say(f"extension {wanted}: untestable: {extension.problem}")
+    if not any(
+        made[cell.environment].image
+        and prepared_extensions[extension_key(cell.extension, cell.environment)].tree
+        for cell in cells
+    ):
+        # One message instead of one for each cell.
+        raise failures[0]
     version = client.version()
     return Prepared(
         run=run,
@@ -181,7 +195,9 @@ def _base_key(environment: Environment, matrix: Matrix) -> tuple[str, Platform, 
     return environment.base, environment.interpreter.platform, tuple(sorted(packages))
 
 
-def _extension(cell: Cell, lock: Lock, beside: Path) -> PreparedExtension:
+def _extension(
+    cell: Cell, lock: Lock, beside: Path, failures: list[HarnessError]
+) -> PreparedExtension:
     interpreter = cell.environment.interpreter
     try:
         installed = extensions.provide(
@@ -190,6 +206,7 @@ def _extension(cell: Cell, lock: Lock, beside: Path) -> PreparedExtension:
     except ENDS_THE_RUN:
         raise
     except HarnessError as error:
+        failures.append(error)
         return PreparedExtension(problem=error.problem)
     return PreparedExtension(tree=installed.tree, wheels=installed.wheels)
 
@@ -200,6 +217,7 @@ def _environment(
     lock: Lock,
     base: Callable[[], Image],
     archive: Callable[[], Archive],
+    failures: list[HarnessError],
 ) -> PreparedEnvironment:
     interpreter = environment.interpreter
     stage = Stage.INTERPRETER
@@ -213,5 +231,6 @@ def _environment(
     except ENDS_THE_RUN:
         raise
     except HarnessError as error:
+        failures.append(error)
         return PreparedEnvironment(failed_stage=stage, problem=error.problem)
     return PreparedEnvironment(image=image, archive_sha256=made.sha256, uv_sha256=wheel.sha256)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import cells as cells_module
-from harness import containers, tools
+from harness import containers, engine, tools
 from harness.containers import Containers
 from harness.outcome import Outcome, Reason, Stage
 from harness.plan import Cell
@@ -209,3 +209,25 @@ def test_a_container_has_no_network_and_no_capabilities(
     assert container.attrs["HostConfig"]["CapDrop"] == ["ALL"]
     interfaces = container.exec_run("ls /sys/class/net").output.split()
     assert interfaces == [b"lo"]
+
+
+def test_a_container_ends_by_itself_when_nothing_runs_in_it(
+    cells: tuple[Cell, ...], prepared: Prepared, pool: Containers
+) -> None:
+    """Nobody has to be alive to remove it; while something runs in it, it stays."""
+    image = prepared.environments[cells[0].environment.id].image
+    assert image is not None
+    container = pool._client.containers.run(
+        image.tag,
+        ["/bin/sh", "/opt/pbs-matrix/idle.sh", "5", "600"],
+        detach=True,
+        network_mode="none",
+        labels={engine.KIND: "test"},
+    )
+    try:
+        container.exec_run(["sleep", "17"])
+        container.reload()
+        assert container.status == "running"
+        assert container.wait(timeout=60)["StatusCode"] == 0
+    finally:
+        container.remove(force=True)

@@ -1,0 +1,227 @@
+"""What is made on the host from real input, without an engine: uv, replicas, samples."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+
+from harness import cache, extensions, index, interpreters, replica, uvbinary
+from harness.errors import FetchError, HashMismatchError, LockError
+from harness.lock import Lock
+from harness.matrix import Matrix
+from harness.plan import Interpreter, Source
+from harness.platforms import Platform
+from harness.releases import LinkModel
+from tests import servers
+from tests.integration.conftest import PROJECT
+
+ORACLE = Path(__file__).parent / "data" / "uv-default-release.tsv"
+"""Read from each uv tag's own download metadata, apart from this project."""
+
+# One of each side of every change that matters, and the oracle's ends.
+VERSIONS = [
+    *("0.6.10", "0.6.14", "0.7.5", "0.7.6", "0.7.7", "0.7.8", "0.7.9", "0.7.11", "0.8.0"),
+    *("0.9.0", "0.10.0", "0.11.0", "0.12.5"),
+]
+
+
+def dynamic(path: Path) -> dict[str, list[str]]:
+    """DT_NEEDED, DT_RPATH, DT_RUNPATH and DT_SONAME of an ELF file."""
+    tags: dict[str, list[str]] = {"NEEDED": [], "RPATH": [], "RUNPATH": [], "SONAME": []}
+    with path.open("rb") as stream:
+        section = ELFFile(stream).get_section_by_name(".dynamic")
+        assert isinstance(section, DynamicSection)
+        for tag in section.iter_tags():
+            name = tag.entry.d_tag.removeprefix("DT_")
+            if name in tags:
+                tags[name].append(getattr(tag, name.lower()))
+    return tags
+
+
+def test_each_uv_says_itself_which_release_it_installs() -> None:
+    """The split of 0.7.8 included: each platform is asked of the host's own uv program."""
+    rows = [line.split("\t") for line in ORACLE.read_text().splitlines() if line[0].isdigit()]
+    oracle = {row[0]: row[1:] for row in rows}
+    host = Platform.host()
+    assert host is not None
+
+    def ask(version: str) -> dict[str, str]:
+        program = uvbinary.fetch(index.find("uv", version, "3.13", host))
+        said = {p: uvbinary.default_interpreter(program, "3.13", p) for p in Platform}
+        return {
+            "x86_64_python": said[Platform.X86_64].version,
+            "x86_64_release": said[Platform.X86_64].release,
+            "aarch64_python": said[Platform.AARCH64].version,
+            "aarch64_release": said[Platform.AARCH64].release,
+        }
+
+    with ThreadPoolExecutor(4) as workers:
+        answers = dict(zip(VERSIONS, workers.map(ask, VERSIONS), strict=True))
+    assert {v: list(answer.values()) for v, answer in answers.items()} == {
+        v: oracle[v] for v in VERSIONS
+    }
+    assert answers["0.7.8"]["x86_64_release"] != answers["0.7.8"]["aarch64_release"]
+
+
+def test_a_lock_that_disagrees_with_the_uv_program_is_refused(project_lock: Lock) -> None:
+    """What matrix.lock says is asked again in every run."""
+    uvbinary.verify(project_lock, "0.7.8", "3.13", Platform.AARCH64)
+    locked = project_lock.uv["0.7.8"]
+    by_platform = dict(locked.defaults["3.13"])
+    by_platform[Platform.AARCH64] = by_platform[Platform.X86_64]
+    changed = locked.model_copy(update={"defaults": {"3.13": by_platform}})
+    lying = project_lock.model_copy(update={"uv": {**project_lock.uv, "0.7.8": changed}})
+    with pytest.raises(LockError, match=r"20250409 on aarch64, but that uv says .* 20250521"):
+        uvbinary.verify(lying, "0.7.8", "3.13", Platform.AARCH64)
+
+
+@pytest.mark.parametrize("platform", Platform)
+@pytest.mark.parametrize("link_model", LinkModel)
+def test_a_replica_is_laid_out_and_linked_as_its_model_says(
+    link_model: LinkModel, platform: Platform, tmp_path: Path
+) -> None:
+    made = replica.provide("3.13", platform, link_model)
+    assert "replica" in made.path.name
+    with tarfile.open(made.path) as tar:
+        names = set(tar.getnames())
+        tar.extractall(tmp_path, filter="data")
+    for name in ("bin/python3.13", "bin/python3", "lib/libpython3.13.so.1.0", "lib/libpython3.so"):
+        assert f"python/{name}" in names
+    assert "python/include/python3.13/Python.h" in names
+    assert "python/lib/python3.13/os.py" in names
+    interpreter = tmp_path / "python/bin/python3.13"
+    with interpreter.open("rb") as stream:
+        machine = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}[platform]
+        assert ELFFile(stream).header.e_machine == machine
+    found = dynamic(interpreter)
+    shared = ["$ORIGIN/../lib/libpython3.13.so.1.0"]
+    assert [n for n in found["NEEDED"] if "libpython" in n] == (
+        shared if link_model is LinkModel.SHARED else []
+    )
+    path = ["$ORIGIN/../lib"]
+    assert found["RUNPATH"] == (path if link_model is LinkModel.STATIC_RUNPATH else [])
+    assert found["RPATH"] == (path if link_model is LinkModel.STATIC_RPATH else [])
+    assert dynamic(tmp_path / "python/lib/libpython3.so")["NEEDED"] == shared
+    ctypes = f"python/lib/python3.13/lib-dynload/_ctypes.cpython-313-{platform.triplet}.so"
+    runpath = dynamic(tmp_path / ctypes)["RUNPATH"]
+    assert runpath == (["$ORIGIN/../.."] if link_model is LinkModel.STATIC_RUNPATH else [])
+
+
+def test_a_replica_has_the_same_bytes_whoever_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made again in an empty cache, from the packages on."""
+    first = replica.provide("3.13", Platform.AARCH64, LinkModel.SHARED)
+    monkeypatch.setenv(cache.LOCATION_VARIABLE, str(tmp_path))
+    second = replica.provide("3.13", Platform.AARCH64, LinkModel.SHARED)
+    assert second.path != first.path
+    assert second.sha256 == first.sha256
+
+
+LIBPYTHON = "libpython3.13.so.1.0"
+SAMPLES: dict[str, dict[str, tuple[list[str], list[str], list[str]]]] = {
+    # file in each sample: libraries needed (the C library aside), RPATH, RUNPATH
+    "no-libpython": {"no_libpython{suffix}": ([], [], [])},
+    "libpython-needed": {"libpython_needed{suffix}": ([LIBPYTHON], [], [])},
+    "libpython-needed-runpath": {
+        "libpython_needed_runpath{suffix}": ([LIBPYTHON], [], ["$ORIGIN/libs"])
+    },
+    "libpython-needed-rpath": {
+        "libpython_needed_rpath{suffix}": ([LIBPYTHON], ["$ORIGIN/libs"], [])
+    },
+    "ucxx-shaped": {
+        "ucxx_shaped/core{suffix}": (["libucxx_shaped_python.so"], [], ["$ORIGIN/lib64"]),
+        "ucxx_shaped/lib64/libucxx_shaped_python.so": ([LIBPYTHON], [], ["$ORIGIN"]),
+    },
+    "runpath-plain-helper": {
+        "runpath_plain_helper{suffix}": (["librunpath_plain_helper.so"], [], ["$ORIGIN"]),
+        "librunpath_plain_helper.so": ([LIBPYTHON], [], []),
+    },
+    "abi3-libpython3": {"abi3_libpython3.abi3.so": (["libpython3.so"], [], [])},
+}
+
+
+@pytest.mark.parametrize("platform", Platform)
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_dynamic_section_of_a_sample_is_what_its_name_says(
+    name: str,
+    platform: Platform,
+    project_matrix: Matrix,
+    project_lock: Lock,
+) -> None:
+    """Read from the built ELF, so that a change of the compiler cannot empty a test."""
+    sample = project_matrix.extensions[name]
+    installed = extensions.provide(name, sample, "3.13", platform, project_lock, PROJECT)
+    files = {p.relative_to(installed.tree).as_posix() for p in installed.tree.rglob("*.so")}
+    suffix = f".cpython-313-{platform.triplet}.so"
+    expected = {file.replace("{suffix}", suffix): tags for file, tags in SAMPLES[name].items()}
+    assert files == set(expected)
+    for file, (needed, rpath, runpath) in expected.items():
+        found = dynamic(installed.tree / file)
+        assert [n for n in found["NEEDED"] if not n.startswith("libc.so")] == needed, file
+        assert (found["RPATH"], found["RUNPATH"]) == (rpath, runpath), file
+
+
+def test_every_sample_of_the_matrix_is_checked(project_matrix: Matrix) -> None:
+    """Here, so that a new one cannot be forgotten."""
+    assert set(SAMPLES) == {n for n, e in project_matrix.extensions.items() if e.source}
+
+
+@pytest.mark.parametrize("platform", Platform)
+def test_python_mscl_needs_libpython_and_has_no_search_path(
+    platform: Platform, project_matrix: Matrix, project_lock: Lock
+) -> None:
+    """The real wheel, pinned by hash: what makes it the sample of issue 619."""
+    sample = project_matrix.extensions["python-mscl"]
+    installed = extensions.provide("python-mscl", sample, "3.13", platform, project_lock, PROJECT)
+    found = dynamic(installed.tree / "python_mscl" / "_mscl.so")
+    assert LIBPYTHON in found["NEEDED"]
+    assert found["RPATH"] == found["RUNPATH"] == []
+
+
+def interpreter_at(url: str) -> Interpreter:
+    """An interpreter whose published archive is at a URL."""
+    return Interpreter(
+        python="3.13",
+        version="3.13.3",
+        release="20250517",
+        platform=Platform.X86_64,
+        source=Source.UPSTREAM,
+        url=url,
+    )
+
+
+def test_a_published_archive_is_checked_against_the_sums_of_its_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a stand-in of the release downloads; a wrong byte or a missing line is refused."""
+    monkeypatch.setenv(cache.LOCATION_VARIABLE, str(tmp_path))
+    name = "cpython-3.13.3+20250517-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
+    content = b"the archive"
+    good = hashlib.sha256(content).hexdigest()
+    with servers.serving() as server:
+        for folder, line in {
+            "good": f"{good}  {name}\n",
+            "wrong": f"{'0' * 64}  {name}\n",
+            "unlisted": f"{good}  another.tar.gz\n",
+        }.items():
+            server.add(f"/{folder}/SHA256SUMS", line.encode())
+            server.add(f"/{folder}/{name.replace('+', '%2B')}", content)
+        at = interpreter_at(f"{server.url}/good/{name.replace('+', '%2B')}")
+        archive = interpreters.provide(at)
+        assert (archive.path.read_bytes(), archive.sha256) == (content, good)
+        interpreters.provide(at)
+        assert server.asked.count(f"/good/{name.replace('+', '%2B')}") == 1
+        with pytest.raises(HashMismatchError, match="but SHA256SUMS says 0000"):
+            interpreters.provide(replace(at, url=at.url.replace("/good/", "/wrong/")))
+        with pytest.raises(FetchError, match="does not list"):
+            interpreters.provide(replace(at, url=at.url.replace("/good/", "/unlisted/")))
+        with pytest.raises(FetchError, match="404"):
+            interpreters.provide(replace(at, url=at.url.replace("/good/", "/none/")))
