@@ -138,7 +138,6 @@ class Controller:
         self._config = config
         self._run = run
         self._prepared = False
-        self._failure: HarnessError | None = None
         self.results: list[Result] = []
         path: Path | None = config.getoption("--results")
         self._writer = Writer(config.invocation_params.dir / path) if path else None
@@ -160,8 +159,8 @@ class Controller:
             if cells:
                 self._prepare(cells)
         except HarnessError as error:
-            self._failure = error
-            pytest.exit(str(error), returncode=int(error.exit_code))
+            self._say(f"error: {error}", red=True)
+            pytest.exit("nothing was tested", returncode=int(error.exit_code))
 
     def _prepare(self, cells: tuple[Cell, ...]) -> None:
         from harness import engine, preparing
@@ -179,9 +178,9 @@ class Controller:
         )
         prepared.save(self._run.directory / "prepared.json")
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str, **markup: bool) -> None:
         self._terminal.ensure_newline()
-        self._terminal.write_line(f"pbs-matrix: {line}")
+        self._terminal.write_line(f"pbs-matrix: {line}", **markup)
         self._terminal.flush()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

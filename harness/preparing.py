@@ -29,7 +29,7 @@ from harness.errors import (
     HarnessError,
     LockError,
 )
-from harness.images import Image, Images
+from harness.images import Image, Images, Origin
 from harness.interpreters import Archive
 from harness.lock import Lock
 from harness.matrix import Matrix
@@ -120,9 +120,13 @@ def _prepare(
             base_jobs[key] = pool.submit(images.base, key[0], matrix.bases[key[0]], *key[1:])
     for (base, platform, _), job in base_jobs.items():
         if job.exception() is None:
-            say(f"base image {base} for {platform}: {job.result().origin}")
+            how = {
+                Origin.PULLED: "pulled from the registry",
+                Origin.BUILT: "built from Debian packages",
+            }[job.result().origin]
+            say(f"base image {base} for {platform}: {how}")
     if images.registry_problem:
-        say(f"base images are built from Debian packages, since {images.registry_problem}")
+        say(f"no registry gave the base images ({images.registry_problem})")
 
     counter = iter(range(1, len(all_environments) + 1))
 

@@ -42,7 +42,7 @@ def render(results: Sequence[Result], console: Console) -> None:
         title = f"{platform}, {base}" + ("" if remedy is Remedy.NONE else f", remedy {remedy}")
         console.print(_table(title, group))
     _print_legend(results, console)
-    console.print(summary(results))
+    console.print(summary(results), soft_wrap=True)
 
 
 def _table(title: str, group: Sequence[Result]) -> Table:

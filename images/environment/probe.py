@@ -10,14 +10,12 @@ extension, and ``{"event": "finished", …}`` after the import ended, however it
 extension prints goes to standard error. With ``{}`` it imports what it needs itself, and ends.
 """
 
-import ctypes
 import importlib
 import json
 import os
 import re
 import site
 import sys
-import sysconfig
 import time
 
 MAX_MESSAGE = 4000
@@ -57,6 +55,12 @@ def libpython_name():
 
 def apply_remedy(remedy):
     """Do what a user would do before the import; raises what that raises."""
+    if remedy == "none":
+        return
+    # Only here: what a remedy needs is no part of a plain import.
+    import ctypes
+    import sysconfig
+
     if remedy == "preload":
         ctypes.CDLL(libpython_name())
     elif remedy == "preload-by-path":
@@ -64,7 +68,7 @@ def apply_remedy(remedy):
         candidates = [os.path.join(sys.base_prefix, "lib"), library]
         paths = [os.path.join(folder, libpython_name()) for folder in candidates]
         ctypes.CDLL(next(filter(os.path.exists, paths), paths[0]))
-    elif remedy != "none":
+    else:
         raise ValueError("the probe knows no remedy " + remedy)
 
 
@@ -113,6 +117,7 @@ def main():
         oom_kills=oom_kills(),
     )
     if "module" not in request:
+        apply_remedy("preload-by-path")
         return
     if not os.path.isdir(request["site"]):
         send("finished", outcome="not-installed", message=request["site"] + " is not there")

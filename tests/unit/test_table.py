@@ -1,0 +1,259 @@
+"""The closing table: letters for every status, a legend of what occurs, and the counts."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from harness import table
+from harness.outcome import Reason
+from harness.platforms import Platform
+from harness.plan import Source
+from harness.releases import LinkModel
+from harness.remedies import Remedy
+from harness.results import Result
+from harness.verdict import Status
+
+RELEASES = {
+    "0.7.5": ("20250409", LinkModel.SHARED),
+    "0.7.6": ("20250517", LinkModel.STATIC),
+    "0.7.7": ("20250521", LinkModel.STATIC_RUNPATH),
+    "0.7.8": ("20250409", LinkModel.SHARED),
+    "0.7.9": ("20250529", LinkModel.STATIC_RPATH),
+    "0.13.9": ("20261110", LinkModel.STATIC_RPATH),
+}
+
+# Each key of the legend, with a status and an outcome that make it.
+KINDS: dict[str, tuple[Status, Reason]] = {
+    "ok": (Status.AS_EXPECTED, Reason.IMPORTS),
+    "fails": (Status.AS_EXPECTED, Reason.MISSING_LIBRARY),
+    "regressed": (Status.REGRESSED, Reason.CRASH),
+    "fixed": (Status.FIXED, Reason.IMPORTS),
+    "untestable": (Status.UNTESTABLE, Reason.UNTESTABLE),
+}
+LETTERS = {"ok": "ok", "fails": "x", "regressed": "REGR", "fixed": "FIXED", "untestable": "?"}
+
+
+def result(
+    kind: str = "ok",
+    *,
+    extension: str = "sample",
+    uv: str = "0.7.6",
+    python: str = "3.13",
+    platform: Platform = Platform.X86_64,
+    base: str = "debian13",
+    remedy: Remedy = Remedy.NONE,
+    source: Source = Source.REPLICA,
+) -> Result:
+    status, outcome = KINDS[kind]
+    release, model = RELEASES[uv]
+    return Result(
+        id=f"{extension}-{uv}-{python}-{platform}-{base}-{remedy}",
+        uv=uv,
+        python=python,
+        release=release,
+        source=source,
+        link_model=model,
+        platform=platform,
+        base=base,
+        extension=extension,
+        remedy=remedy,
+        stage="image" if kind == "untestable" else "import",
+        outcome=outcome,
+        missing_library=None,
+        message="",
+        expected=Reason.IMPORTS,
+        expected_library=None,
+        expected_because="",
+        expected_link=None,
+        status=status,
+        seconds=None,
+        evidence={},
+        pins={},
+    )
+
+
+def rendered(*results: Result, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    table.render(results, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def rows(text: str) -> list[list[str]]:
+    """The body of all tables, line by line."""
+    return [
+        [part.strip() for part in line.strip("│").split("│")]
+        for line in text.splitlines()
+        if line.startswith("│")
+    ]
+
+
+def shown(text: str) -> list[str]:
+    """What stands in the cells of all tables, sorted."""
+    return sorted(part for _, *cells in rows(text) for part in cells if part)
+
+
+def row(text: str, extension: str) -> list[str]:
+    """The cells of the only row of an extension, without its name."""
+    (found,) = [cells for name, *cells in rows(text) if name == extension]
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_status_is_shown_by_its_letters_without_colours(kind: str) -> None:
+    text = rendered(result(kind))
+    assert row(text, "sample") == [LETTERS[kind]]
+    assert "\x1b" not in text
+
+
+def test_the_letters_of_no_two_statuses_are_the_same() -> None:
+    assert {key: letters for key, (letters, _, _) in table.SYMBOLS.items()} == LETTERS
+    assert len(set(LETTERS.values())) == len(LETTERS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_legend_explains_what_occurs_and_nothing_else(kind: str) -> None:
+    text = rendered(result(kind, source=Source.UPSTREAM))
+    explained = {key for key, (_, _, meaning) in table.SYMBOLS.items() if meaning in text}
+    assert explained == {kind}
+    assert "~" not in text
+
+
+def test_the_legend_of_a_mixed_table_explains_everything() -> None:
+    text = rendered(*(result(kind, extension=f"e-{kind}") for kind in KINDS))
+    assert all(meaning in text for _, _, meaning in table.SYMBOLS.values())
+    assert {kind: row(text, f"e-{kind}") for kind in KINDS} == {
+        kind: [letters] for kind, letters in LETTERS.items()
+    }
+
+
+def test_a_replica_is_marked_in_its_column_and_in_the_legend() -> None:
+    text = rendered(result(uv="0.7.5"), result(uv="0.7.6", source=Source.UPSTREAM))
+    assert "20250409~" in text
+    assert "20250517~" not in text
+    assert "~  a replica with that release's link model, not the release" in text
+
+
+def test_columns_are_in_the_order_of_uv_versions_as_numbers() -> None:
+    order = ["0.13.9", "0.7.9", "0.7.5", "0.7.6"]
+    text = rendered(*(result(uv=uv) for uv in order))
+    (header,) = [line for line in text.splitlines() if "uv 0.7.5" in line]
+    positions = [header.index(f"uv {uv} ") for uv in ("0.7.5", "0.7.6", "0.7.9", "0.13.9")]
+    assert positions == sorted(positions)
+
+
+def test_a_column_names_its_release_and_link_model() -> None:
+    for uv, words in {
+        "0.7.5": ("20250409", "shared"),
+        "0.7.6": ("20250517", "static"),
+        "0.7.7": ("20250521", "+runpath"),
+        "0.7.9": ("20250529", "+rpath"),
+    }.items():
+        text = rendered(result(uv=uv))
+        assert all(word in text for word in (f"uv {uv}", *words))
+
+
+def test_a_combination_that_did_not_run_is_blank() -> None:
+    text = rendered(
+        result("ok", extension="one", uv="0.7.5"), result("fails", extension="two", uv="0.7.6")
+    )
+    assert row(text, "one") == ["ok", ""]
+    assert row(text, "two") == ["", "x"]
+
+
+def test_each_platform_base_and_remedy_has_a_table_of_its_own() -> None:
+    # Titles are wrapped to the width of their tables, hence the long name.
+    name = "libpython-needed-runpath"
+    text = rendered(
+        result(extension=name),
+        result(extension=name, platform=Platform.AARCH64),
+        result(extension=name, base="debian13-libpython"),
+        result(extension=name, remedy=Remedy.PRELOAD),
+    )
+    lines = [line.strip() for line in text.splitlines()]
+    assert [line for line in lines if line.startswith(("x86_64, ", "aarch64, "))] == [
+        "x86_64, debian13",
+        "aarch64, debian13",
+        "x86_64, debian13-libpython",
+        "x86_64, debian13, remedy preload",
+    ]
+
+
+def test_the_uv_version_that_differs_by_platform_has_its_own_release_in_each_table() -> None:
+    """uv 0.7.8 went back to 20250409 on x86_64 alone."""
+    aarch64 = result(uv="0.7.8", platform=Platform.AARCH64).model_copy(
+        update={"release": "20250521", "link_model": LinkModel.STATIC_RUNPATH}
+    )
+    first, second = rendered(result(uv="0.7.8"), aarch64).split("aarch64, debian13")
+    assert "20250409" in first
+    assert "20250521" not in first
+    assert "20250521" in second
+    assert "20250409" not in second
+
+
+def test_the_whole_projects_table_fits_a_hundred_columns() -> None:
+    names = ["libpython-needed-runpath", "no-libpython", "abi3-libpython3"]
+    kinds = [*KINDS, "ok"]
+    results = [
+        result(kind, extension=name, uv=uv)
+        for name in names
+        for uv, kind in zip(RELEASES, kinds, strict=True)
+    ]
+    text = rendered(*results, width=100)
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "…" not in text
+    for name in names:
+        assert row(text, name) == [LETTERS[kind] for kind in kinds]
+    for uv, (release, _) in RELEASES.items():
+        assert f"uv {uv}" in text
+        assert f"{release}~" in text
+
+
+def test_the_last_line_counts_every_status() -> None:
+    kinds = ["ok"] * 4 + ["fails"] * 3 + ["regressed"] * 2 + ["fixed"] + ["untestable"] * 5
+    results = [result(kind, extension=f"e{number}") for number, kind in enumerate(kinds)]
+    results.append(result("ok", extension="upstream", source=Source.UPSTREAM))
+    expected = (
+        "16 cells: 8 as expected (3 of them known breakage), "
+        "2 regressed, 1 fixed, 5 untestable; 15 on replicas"
+    )
+    assert table.summary(results) == expected
+    assert rendered(*results, width=120).splitlines()[-1] == expected
+
+
+@pytest.mark.xfail(
+    strict=True, reason="rich wraps the counts; console.print(..., soft_wrap=True) would not"
+)
+def test_the_counts_stay_one_line_on_a_narrow_terminal() -> None:
+    # As many as the project's own default profile has, which makes 107 characters.
+    results = [result("fails", extension=f"e{number}") for number in range(192)]
+    assert rendered(*results, width=100).splitlines()[-1] == table.summary(results)
+
+
+def test_a_run_without_results_has_a_count_and_no_table() -> None:
+    assert rendered() == (
+        "0 cells: 0 as expected (0 of them known breakage), "
+        "0 regressed, 0 fixed, 0 untestable; 0 on replicas\n"
+    )
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="neither the tables nor their columns and cells know the CPython version: with two in "
+    "`python:`, the later result of the same uv and release takes the place of the earlier",
+)
+def test_results_of_two_cpython_versions_do_not_hide_each_other() -> None:
+    text = rendered(result("regressed", python="3.12"), result("ok", python="3.13"))
+    assert shown(text) == ["REGR", "ok"]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="columns are told apart by source, but cells are looked up without it",
+)
+def test_results_of_a_replica_and_of_its_release_do_not_hide_each_other() -> None:
+    text = rendered(result("ok"), result("regressed", source=Source.UPSTREAM))
+    assert shown(text) == ["REGR", "ok"]
