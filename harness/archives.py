@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -54,9 +55,12 @@ def write_context(
         for name, text in sorted(texts.items()):
             add_bytes(tar, name, text.encode(), executable=name in executable)
         for name, path in sorted(files.items()):
-            info = tar.gettarinfo(path, arcname=name)
-            _plain(info, executable=name in executable or bool(info.mode & 0o111))
             with path.open("rb") as stream:
+                # By its content: not as the link that it may be.
+                info = tarfile.TarInfo(name)
+                info.size = os.fstat(stream.fileno()).st_size
+                mode = os.fstat(stream.fileno()).st_mode
+                _plain(info, executable=name in executable or bool(mode & 0o111))
                 tar.addfile(info, stream)
 
 

@@ -78,10 +78,17 @@ def disk_full_explained(place: Path) -> Iterator[None]:
         raise disk_full(place) from error
 
 
-def disk_full(place: Path | str) -> DiskFullError:
+def require_space(place: Path, megabytes: int) -> None:
+    """Raise :class:`DiskFullError` where less is free; some programs hang on a full disk."""
+    free = shutil.disk_usage(place).free >> 20
+    if free < megabytes:
+        raise disk_full(place, f": {free} MB are free, and {megabytes} MB are needed")
+
+
+def disk_full(place: Path | str, details: str = "") -> DiskFullError:
     """The error for a full disk at a place."""
     return DiskFullError(
-        f"no space is left on the disk that holds {place}",
+        f"no space is left on the disk that holds {place}{details}",
         advice="Free some, remove this project's images with `pbs-matrix clean`, or move the "
         f"cache with {LOCATION_VARIABLE}.",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from docker.errors import DockerException
 from requests import RequestException
@@ -58,7 +59,8 @@ def observe(cell: Cell, prepared: Prepared, pool: Containers) -> Outcome:
 
 def interpret(finished: Finished, cell: Cell) -> Outcome:
     """What a probe's end means. A fact about the extension only after the probe had started."""
-    started = finished.events.get("started")
+    events = _encodable(finished.events)
+    started = events.get("started")
     if started is None:
         said = finished.errors.strip()[-500:] or "it said nothing"
         return untestable(
@@ -76,7 +78,11 @@ def interpret(finished: Finished, cell: Cell) -> Outcome:
             Stage.IMAGE,
             f"the image sets {', '.join(started['leaked'])}, which would change the answer",
         )
-    evidence: dict[str, object] = {"python": started["python"], "prefix": started["base_prefix"]}
+    evidence: dict[str, object] = {
+        "python": started["python"],
+        "prefix": started["base_prefix"],
+        "machine": started["machine"],
+    }
     if finished.timed_out:
         return Outcome(
             stage=Stage.IMPORT,
@@ -84,7 +90,7 @@ def interpret(finished: Finished, cell: Cell) -> Outcome:
             message=f"the import did not end within {cell.sample.timeout} s",
             evidence=evidence,
         )
-    report = finished.events.get("finished")
+    report = events.get("finished")
     if report is None:
         return _died(finished, evidence)
     if report["outcome"] == "not-installed":
@@ -105,6 +111,19 @@ def interpret(finished: Finished, cell: Cell) -> Outcome:
         seconds=report["seconds"],
         evidence=evidence,
     )
+
+
+def _encodable(value: Any) -> Any:
+    """The same with lone surrogates escaped: a file name that is no UTF-8 may be in any text."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case list():
+            return [_encodable(part) for part in value]
+        case dict():
+            return {_encodable(key): _encodable(part) for key, part in value.items()}
+        case _:
+            return value
 
 
 def _reason(message: str, missing: str | None, exception: str) -> Reason:

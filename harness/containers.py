@@ -161,12 +161,16 @@ def run_probe(container: Container, request: Mapping[str, str], *, limit: int) -
 
 
 def _read(stream: Iterator[tuple[bytes | None, bytes | None]]) -> tuple[bytes, str]:
-    """Both streams to their end; what is beyond the limit is dropped, not kept."""
+    """Both streams to their end: the beginning of the first, where the reports are, and the end
+    of the second, where a dying process says why. What is beyond the limit is dropped.
+    """
     kept = (bytearray(), bytearray())
-    for chunks in stream:
-        for buffer, chunk in zip(kept, chunks, strict=True):
-            if chunk and len(buffer) < MAX_OUTPUT:
-                buffer += chunk[: MAX_OUTPUT - len(buffer)]
+    for output, errors in stream:
+        if output and len(kept[0]) < MAX_OUTPUT:
+            kept[0].extend(output[: MAX_OUTPUT - len(kept[0])])
+        if errors:
+            kept[1].extend(errors)
+            del kept[1][:-MAX_OUTPUT]
     return bytes(kept[0]), kept[1].decode(errors="replace")
 
 
@@ -174,7 +178,7 @@ def _events(said: bytes, nonce: str) -> dict[str, dict[str, Any]]:
     """The probe's own lines among what it printed, by event."""
     events = {}
     for line in said.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             event = json.loads(line)
             if isinstance(event, dict) and event.get("nonce") == nonce:
                 events[str(event.get("event"))] = event

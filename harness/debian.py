@@ -16,12 +16,17 @@ from harness import cache, tools
 from harness.errors import ToolError
 from harness.platforms import Platform
 
+SPACE = 700
+"""Megabytes that unpacking a suite's packages may take while it runs."""
+
 SUITE = "trixie"
 """Debian 13: where the replicas' CPython and the emulator come from."""
 
 
 def unpack(packages: Sequence[str], platform: Platform, output: Path, *, suite: str) -> None:
     """Write a tar with the packages and all that they depend on, unpacked but not configured."""
+    # apt waits for ever for its own helper when that runs out of space.
+    cache.require_space(output.parent, SPACE)
     tools.run(
         [
             _mmdebstrap(),

@@ -9,7 +9,7 @@ import requests
 from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 
 from harness import cache, errors
-from harness.errors import EngineMissingError, EnginePermissionError, HarnessError
+from harness.errors import EngineMissingError, EnginePermissionError, HarnessError, causes
 
 LABEL = "pbs-matrix"
 """Prefix of every label. Clean-up touches nothing that does not carry ``pbs-matrix.kind``."""
@@ -30,14 +30,15 @@ def connect() -> docker.DockerClient:
         client = docker.from_env(timeout=TIMEOUT)
         client.ping()
     except (DockerException, requests.RequestException) as error:
-        if _is_permission(error):
+        beneath = list(causes(error))
+        if any(isinstance(cause, PermissionError) for cause in beneath):
             raise EnginePermissionError(
                 f"a container engine is there, but this user may not talk to it ({where})",
                 advice="Run as root, or join the engine's group: usermod -aG docker $USER, "
                 "then log in again.",
             ) from error
         raise EngineMissingError(
-            f"no container engine answers ({where}): {_root_cause(error)}",
+            f"no container engine answers ({where}): {beneath[-1]}",
             advice="`pbs-matrix doctor --fix` installs and starts one as root on Debian or "
             "Ubuntu, and prints the commands elsewhere.",
         ) from error
@@ -57,24 +58,6 @@ def translated(error: Exception, doing: str) -> HarnessError:
     return errors.BuildError(f"{doing}: {said}", advice="`pbs-matrix doctor` checks the engine.")
 
 
-def _is_permission(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, PermissionError):
-            return True
-        # requests wraps the original in its arguments rather than as a cause.
-        nested = [arg for arg in getattr(error, "args", ()) if isinstance(arg, BaseException)]
-        if any(_is_permission(arg) for arg in nested):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _root_cause(error: BaseException) -> str:
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
 def _said(error: Exception) -> str:
     if isinstance(error, BuildError):
         log = "".join(
@@ -88,6 +71,6 @@ def _said(error: Exception) -> str:
     return str(error)
 
 
-def is_local(client: docker.DockerClient) -> bool:
-    """Whether the engine runs on this machine, as far as its address tells."""
-    return str(client.api.base_url).startswith(("http+docker://", "http://localhost", "npipe"))
+def is_here(client: docker.DockerClient) -> bool:
+    """Whether the engine runs under this machine's kernel: not remote, not in a virtual machine."""
+    return str(client.info().get("KernelVersion")) == os.uname().release

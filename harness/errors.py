@@ -6,6 +6,7 @@ from 10 upwards, the same in ``pbs-matrix`` and in ``pytest``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import ClassVar
 
@@ -50,6 +51,19 @@ class HarnessError(Exception):
 
 def _rebuild(kind: type[HarnessError], problem: str, advice: str) -> HarnessError:
     return kind(problem, advice=advice)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that lies beneath it, the root cause last.
+
+    requests chains, and urllib3 hides the operating system's error among its own arguments.
+    """
+    seen: list[BaseException] = [error]
+    for found in seen:
+        for inner in (*found.args, found.__cause__, found.__context__):
+            if isinstance(inner, BaseException) and not any(inner is known for known in seen):
+                seen.append(inner)
+    return iter(seen)
 
 
 class ConfigurationError(HarnessError):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,7 @@ import docker.errors
 import requests
 
 from harness import binfmt, cache
+from harness.errors import causes
 from harness.platforms import Platform
 
 PROBE_SECONDS = 3.0
@@ -231,20 +232,9 @@ class Host:
 
 def _silence(error: BaseException) -> Silence:
     """Tell a socket that nobody serves from one that is not ours, by what lies beneath."""
-    for cause in _causes(error, set()):
+    for cause in causes(error):
         if isinstance(cause, PermissionError):
             return Silence.DENIED
         if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
             return Silence.NOBODY
     return Silence.OTHER
-
-
-def _causes(error: BaseException, seen: set[int]) -> Iterator[BaseException]:
-    # urllib3 hides the OSError among the arguments of its own exception, requests in a chain.
-    if id(error) in seen:
-        return
-    seen.add(id(error))
-    yield error
-    for inner in (error.__cause__, error.__context__, *error.args):
-        if isinstance(inner, BaseException):
-            yield from _causes(inner, seen)

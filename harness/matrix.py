@@ -334,10 +334,10 @@ def _dangling_names(matrix: Matrix) -> Iterator[tuple[yamlfile.Location, str]]:
     axes: dict[str, list[str]] = {
         "uv": list(matrix.uv),
         "python": list(matrix.python),
-        "platform": list(matrix.platforms),
+        "platform": [str(platform) for platform in matrix.platforms],
         "base": list(matrix.bases),
         "extension": list(matrix.extensions),
-        "remedy": list(Remedy),
+        "remedy": [str(remedy) for remedy in Remedy],
     }
     inclusions: list[tuple[yamlfile.Location, Axes]] = [
         (("include", i), entry) for i, entry in enumerate(matrix.include)
@@ -355,6 +355,7 @@ def _dangling_names(matrix: Matrix) -> Iterator[tuple[yamlfile.Location, str]]:
                     yield (*location, field), _no_such(value, allowed)
         axes["uv"] += entry.uv or ()
         axes["python"] += entry.python or ()
+        axes["platform"] += (str(platform) for platform in entry.platforms or ())
     selectors: list[tuple[yamlfile.Location, Selector]] = [
         *((("exclude", i), entry) for i, entry in enumerate(matrix.exclude)),
         *((("expectations", i), entry) for i, entry in enumerate(matrix.expectations)),

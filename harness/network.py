@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import requests
 
-from harness.errors import FetchError
+from harness.errors import FetchError, causes
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two pieces of an answer."""
@@ -19,7 +19,5 @@ def explained(what: str, *, advice: str) -> Iterator[None]:
     try:
         yield
     except (requests.RequestException, ValueError) as error:
-        root: BaseException = error
-        while cause := root.__cause__ or root.__context__:
-            root = cause
+        *_, root = causes(error)
         raise FetchError(f"{what} cannot be fetched: {root}", advice=advice) from error

@@ -7,6 +7,8 @@ reaps; workers collect the same cells by themselves and read what was prepared f
 from __future__ import annotations
 
 import contextlib
+import shutil
+import sys
 import tempfile
 from collections.abc import Generator, Iterable
 from functools import cached_property
@@ -72,13 +74,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 class Run:
     """What the cells of a run share: the plan, and access to their containers."""
 
-    def __init__(self, config: pytest.Config, directory: Path, name: str, owner: str) -> None:
+    def __init__(self, config: pytest.Config, *, joined: dict[str, str] | None = None) -> None:
+        """``joined``: what :meth:`invitation` gave, in a worker; None in the run's own process."""
         self._config = config
-        self.directory = directory
-        self.name = name
-        self.owner = owner
+        self._joined = joined
+        self.name = joined["name"] if joined else owner.new_run()
+        self.owner = joined["owner"] if joined else owner.this_process()
         self.allow_untestable: bool = config.getoption("--allow-untestable")
         self.last: Result | None = None
+
+    @cached_property
+    def directory(self) -> Path:
+        """Where the processes of this run find each other's files."""
+        return Path(self._joined["directory"] if self._joined else tempfile.mkdtemp("-pbs-matrix"))
+
+    def invitation(self) -> dict[str, str]:
+        """What a worker needs to join."""
+        return {"directory": str(self.directory), "name": self.name, "owner": self.owner}
+
+    def close(self) -> None:
+        """Remove the directory, where this process made it."""
+        if self._joined is None and "directory" in self.__dict__:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     @cached_property
     def matrix_file(self) -> Path:
@@ -195,11 +212,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to."""
-        node.workerinput["pbs_matrix"] = {
-            "directory": str(self._run.directory),
-            "name": self._run.name,
-            "owner": self._run.owner,
-        }
+        node.workerinput["pbs_matrix"] = self._run.invitation()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the result that a cell's report carries."""
@@ -243,6 +256,10 @@ class Controller:
                 )
                 pool.reap()
 
+    def pytest_unconfigure(self) -> None:
+        """Leave no file behind either."""
+        self._run.close()
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
@@ -253,12 +270,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         _check_root(config)
         if not _asks_for_cells(config):
             return None
-        run = _new_run(config)
+        run = Run(config)
         run.cells  # noqa: B018 - reading it is what finds the mistakes
         config.stash[RUN] = run
     except HarnessError as error:
-        import sys
-
         print(f"pbs-matrix: error: {error}", file=sys.stderr)
         return int(error.exit_code)
     return None
@@ -274,9 +289,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     joined = getattr(config, "workerinput", {}).get("pbs_matrix")
     if joined:
-        config.stash[RUN] = Run(config, Path(joined["directory"]), joined["name"], joined["owner"])
+        config.stash[RUN] = Run(config, joined=joined)
     elif not hasattr(config, "workerinput"):
-        run = config.stash.get(RUN, None) or _new_run(config)
+        run = config.stash.get(RUN, None) or Run(config)
         config.stash[RUN] = run
         controller = Controller(config, run)
         config.stash[CONTROLLER] = controller
@@ -321,11 +336,6 @@ def pytest_runtest_makereport(
 def _marks(cell: Cell) -> list[str]:
     marks = [str(cell.environment.interpreter.platform)]
     return marks if cell.expected.reason == "imports" else [*marks, "known_breakage"]
-
-
-def _new_run(config: pytest.Config) -> Run:
-    directory = Path(tempfile.mkdtemp(prefix="pbs-matrix-"))
-    return Run(config, directory, owner.new_run(), owner.this_process())
 
 
 def _check_root(config: pytest.Config) -> None:

@@ -76,7 +76,7 @@ def check_emulation(platforms: Iterable[Platform], client: docker.DockerClient) 
 
     Only a local engine can be looked at; a remote one shows it when its first image is built.
     """
-    if not engine.is_local(client):
+    if not engine.is_here(client):
         return
     for platform in sorted(platforms):
         if not binfmt.can_run(platform):

@@ -7,6 +7,7 @@ like them, but not always: ``20250323`` points at a commit of March 2026.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -73,6 +74,17 @@ def order(release: str) -> tuple[int, str]:
     return (known.get(release, len(known)), release)
 
 
+def is_plausible(release: str) -> bool:
+    """Whether a tag is in the table, or named for a date after all that is in it."""
+    if release in commit_dates():
+        return True
+    try:
+        datetime.strptime(release, "%Y%m%d")
+    except ValueError:
+        return False
+    return release > max(commit_dates())
+
+
 def link_model(release: str) -> LinkModel:
     """The link model that the table gives for a release."""
     eras = [era for era in link_model_eras() if order(era.first) <= order(release)]
@@ -97,7 +109,7 @@ class ReleaseRange:
         if not dots:
             last = first
         for bound in (first, last):
-            if bound and bound not in commit_dates():
+            if bound and not is_plausible(bound):
                 raise ValueError(f"{bound!r} is not a known release tag such as 20250517")
         if not first and not last:
             raise ValueError("a range needs at least one end, such as 20250517..20250521")

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import ConfigurationError
 from harness.outcome import Outcome, Reason, Stage
@@ -18,7 +18,8 @@ from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.verdict import Status, judge
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
+"""Version of a line's format."""
 
 
 class Result(BaseModel):
@@ -27,7 +28,7 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # One name for "schema" in the file; BaseModel has an attribute of that name.
-    schema_version: int = SCHEMA
+    schema_version: Literal[1] = SCHEMA
     id: str
     uv: str
     python: str
@@ -119,13 +120,19 @@ def read(path: Path) -> Iterator[Result]:
             for number, line in enumerate(stream, 1):
                 try:
                     yield Result.model_validate(json.loads(line))
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise ConfigurationError(
-                        f"{path}:{number}: not a result of this harness: "
-                        f"{str(error).splitlines()[0]}",
+                        f"{path}:{number}: not a result of this harness: {_first_problem(error)}",
                         advice="Make the file with pytest --results FILE.",
                     ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error}", advice="Make it with pytest --results FILE."
         ) from error
+
+
+def _first_problem(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error).splitlines()[0]

@@ -35,32 +35,42 @@ def symbol(result: Result) -> str:
 
 def render(results: Sequence[Result], console: Console) -> None:
     """Print the tables, the legend of what occurs in them, and the counts."""
-    groups: dict[tuple[str, str, Remedy], list[Result]] = {}
+    pythons = {result.python for result in results}
+    groups: dict[str, list[Result]] = {}
     for result in results:
-        groups.setdefault((result.platform, result.base, result.remedy), []).append(result)
-    for (platform, base, remedy), group in groups.items():
-        title = f"{platform}, {base}" + ("" if remedy is Remedy.NONE else f", remedy {remedy}")
-        console.print(_table(title, group))
+        title = f"{result.platform}, {result.base}"
+        if len(pythons) > 1:
+            title += f", CPython {result.python}"
+        if result.remedy is not Remedy.NONE:
+            title += f", remedy {result.remedy}"
+        groups.setdefault(title, []).append(result)
+    for title, group in groups.items():
+        console.print(Text(title, style="bold"), soft_wrap=True)
+        console.print(_table(group))
     _print_legend(results, console)
     console.print(summary(results), soft_wrap=True)
 
 
-def _table(title: str, group: Sequence[Result]) -> Table:
+def _column(result: Result) -> tuple[str, str, Source, LinkModel]:
+    return result.uv, result.release, result.source, result.link_model
+
+
+def _table(group: Sequence[Result]) -> Table:
     columns = sorted(
-        {(r.uv, r.release, r.source, r.link_model) for r in group},
-        key=lambda column: (tuple(int(part) for part in column[0].split(".")), column[1]),
+        {_column(result) for result in group},
+        key=lambda column: (tuple(int(part) for part in column[0].split(".")), *column[1:]),
     )
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="")
+    table = Table(header_style="")
     table.add_column("extension", no_wrap=True)
     for uv, release, source, model in columns:
         mark = "~" if source is Source.REPLICA else ""
         header = Text(f"uv {uv}\n{release}{mark}\n{_model_name(model)}")
         table.add_column(header, justify="center", no_wrap=True)
-    cells = {(r.extension, r.uv, r.release): r for r in group}
-    for extension in dict.fromkeys(r.extension for r in group):
+    cells = {(result.extension, _column(result)): result for result in group}
+    for extension in dict.fromkeys(result.extension for result in group):
         row: list[Text | str] = [extension]
-        for uv, release, _, _ in columns:
-            found = cells.get((extension, uv, release))
+        for column in columns:
+            found = cells.get((extension, column))
             letters, style, _ = SYMBOLS[symbol(found)] if found else ("", "", "")
             row.append(Text(letters, style=style))
         table.add_row(*row)

@@ -15,6 +15,9 @@ from harness.errors import ToolError
 
 LAST_LINES = 15
 
+TIMEOUT = 900
+"""Seconds that any program may take; none needs a tenth of it."""
+
 
 def find(name: str, *, advice: str) -> str:
     """Path of a program: beside this Python first (installed with the project), then PATH."""
@@ -56,34 +59,49 @@ def run(
     """
     words = [str(argument) for argument in arguments]
     try:
-        done = subprocess.run(
+        with subprocess.Popen(
             words,
-            check=False,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            input=text,
             cwd=directory,
             # What the user has set for a uv of their own must not change what ours answers.
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON"))},
                 **(environment or {}),
             },
-        )
+        ) as process:
+            try:
+                output, errors = process.communicate(text, timeout=TIMEOUT)
+            except BaseException as error:
+                # First a chance to clean up after itself.
+                process.terminate()
+                try:
+                    process.communicate(timeout=10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise ToolError(
+                        f"{doing}: {words[0]} did not end within {TIMEOUT} s",
+                        advice="Look at the disk and the network: `pbs-matrix doctor`.",
+                    ) from error
+                raise
     except OSError as error:
         raise ToolError(
             f"{doing}: {words[0]} could not be started: {error.strerror or error}",
             advice="`pbs-matrix doctor` says what is missing on this machine.",
         ) from error
-    if done.returncode:
-        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-LAST_LINES:])
+    if process.returncode:
+        said = "\n".join((errors or output).strip().splitlines()[-LAST_LINES:])
         if "No space left on device" in said:
             raise cache.disk_full(directory or Path.cwd())
         raise ToolError(
-            f"{doing}: {Path(words[0]).name} ended with {done.returncode}:\n{said}",
+            f"{doing}: {Path(words[0]).name} ended with {process.returncode}:\n{said}",
             advice="`pbs-matrix doctor` checks what this needs.",
         )
-    return done.stdout
+    return output
 
 
 def compile_c(

@@ -19,7 +19,7 @@ from harness.errors import ConfigurationError
 # Far above any matrix that a person writes; an alias bomb passes it at once.
 MAX_NODES = 200_000
 MAX_DEPTH = 50
-MAX_BYTES = 4 << 20
+MAX_BYTES = 256 << 10
 
 Location = tuple[str | int, ...]
 
@@ -60,9 +60,15 @@ def read(path: Path) -> Document:
         raise ConfigurationError(
             f"{path} is not UTF-8 text (byte {error.start})", advice="Save it as UTF-8."
         ) from error
-    except (yaml.YAMLError, RecursionError) as error:
+    # PyYAML lets the last three through for absurd numbers and nesting.
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        position = getattr(error, "position", None)
+        where = str(path)
+        if mark is not None:
+            where += f":{mark.line + 1}"
+        elif isinstance(position, int):
+            where += f":{text.count(chr(10), 0, position) + 1}"
         what = getattr(error, "problem", None) or str(error) or "nested too deeply"
         raise ConfigurationError(
             f"{where}: not valid YAML: {what}", advice="Correct that line."

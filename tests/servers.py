@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator

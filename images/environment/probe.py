@@ -81,18 +81,39 @@ def exception_chain(error):
     return chain
 
 
+def text_of(thing):
+    """Its text; what an extension raises or defines may object even to being looked at."""
+    try:
+        return str(thing)
+    except BaseException as error:
+        return f"<{type(thing).__name__} has no text: {type(error).__name__}>"
+
+
+def loaded_modules(before):
+    """The file of each module that was loaded since, by name; None where it has none."""
+    files = {}
+    for name in list(sys.modules):
+        if name not in before and len(files) < MAX_MODULES:
+            try:
+                file = getattr(sys.modules[name], "__file__", None)
+            except BaseException:
+                file = None
+            files[text_of(name)] = None if file is None else text_of(file)
+    return files
+
+
 def describe(error):
     """Exception type and message, and the library that the loader did not find, if that was it."""
     missing = None
     for link in exception_chain(error):
         if isinstance(link, (ImportError, OSError)):
-            match = MISSING_LIBRARY.match(str(link))
+            match = MISSING_LIBRARY.match(text_of(link))
             if match:
                 missing, error = match.group("name"), link
                 break
     return {
         "exception": type(error).__name__,
-        "message": str(error)[:MAX_MESSAGE],
+        "message": text_of(error)[:MAX_MESSAGE],
         "missing_library": missing,
     }
 
@@ -132,19 +153,18 @@ def main():
     except BaseException as error:  # an import may raise anything, SystemExit included
         result = {"outcome": "raised", **describe(error)}
     seconds = time.perf_counter() - start
-    modules = {
-        name: str(getattr(module, "__file__", None) or "built-in")
-        for name, module in list(sys.modules.items())[:MAX_MODULES]
-        if name not in before
-    }
     send(
         "finished",
         seconds=round(seconds, 4),
         mapped_libpythons=mapped_libpythons(),
-        modules=modules,
+        modules=loaded_modules(before),
         **result,
     )
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:  # the extension may have closed or replaced it
+            continue
     # Threads that the extension started, or its exit handlers, are no part of the question.
     os._exit(0)
 

@@ -105,8 +105,8 @@ def test_a_dead_package_index_ends_the_run_with_one_message(
     assert "cannot be fetched" in text
     assert "127.0.0.1:9" in text
     assert "FAILED" not in text
-    assert not [path for path in (tmp_path / "cache").glob("wheels/[!.]*")]
-    assert not [path for path in (tmp_path / "cache").glob("uv/[!.]*")]
+    assert not list((tmp_path / "cache").glob("wheels/[!.]*"))
+    assert not list((tmp_path / "cache").glob("uv/[!.]*"))
 
 
 def test_one_missing_wheel_makes_its_cells_untestable_and_no_others(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness import results
-from harness.errors import ConfigurationError, ExitCode
+from harness.errors import ConfigurationError
 from harness.matrix import Extension
 from harness.outcome import Outcome, Reason, Stage, untestable
 from harness.plan import Cell, Environment, Expected, Interpreter, Source
@@ -97,7 +97,7 @@ def test_every_enum_of_a_result_is_covered_here() -> None:
     [
         {},
         {"seconds": None, "missing_library": None, "expected_library": None},
-        {"message": "two\nlines\r\n\u2028and a \"quote\" \\ \x00 \U0001f40d"},
+        {"message": 'two\nlines\r\n\u2028and a "quote" \\ \x00 \U0001f40d'},
         {"evidence": {"deep": [{"a": [1, 2.5, None, True, "x"]}]}},
         {"evidence": {}, "pins": {}, "expected_link": None, "message": ""},
     ],
@@ -156,16 +156,11 @@ def test_a_line_that_is_no_result_is_named(tmp_path: Path, line: bytes) -> None:
     assert next(found) == result()
     with pytest.raises(ConfigurationError) as caught:
         next(found)
-    assert caught.value.exit_code == ExitCode.CONFIGURATION == 10
+    assert int(caught.value.exit_code) == 10
     assert caught.value.problem.startswith(f"{path}:2: not a result")
     assert "--results" in caught.value.advice
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=RecursionError,
-    reason="json.loads raises RecursionError, which is no ValueError, so read() lets it through",
-)
 def test_a_line_that_nests_too_deeply_is_named(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text("[" * 100_000 + "\n")
@@ -233,22 +228,3 @@ def test_a_result_says_what_happened_and_what_should_have() -> None:
 )
 def test_a_result_carries_the_verdict(outcome: Outcome, status: Status) -> None:
     assert result_of(cell(), outcome, {}).status is status
-
-
-@pytest.mark.xfail(
-    strict=True,
-    raises=ValueError,
-    reason="the probe reports a lone surrogate (a file name that is no UTF-8 in the loader's "
-    "message) as an escape, and pydantic takes no such text, so the cell's test breaks",
-)
-@pytest.mark.parametrize("where", ["message", "evidence"])
-def test_text_that_is_no_unicode_does_not_lose_the_result(tmp_path: Path, where: str) -> None:
-    odd = "/opt/\udcff.so: cannot open"
-    outcome = Outcome(
-        stage=Stage.IMPORT,
-        reason=Reason.IMPORT_ERROR,
-        message=odd if where == "message" else "",
-        evidence={"modules": {"x": odd}} if where == "evidence" else {},
-    )
-    (read,) = written(tmp_path / "r.jsonl", result_of(cell(), outcome, {}))
-    assert read.outcome is Reason.IMPORT_ERROR

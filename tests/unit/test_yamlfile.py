@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import yamlfile
-from harness.errors import ConfigurationError, ExitCode
+from harness.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def refused(file: Path) -> ConfigurationError:
     with pytest.raises(ConfigurationError) as caught:
         yamlfile.read(file)
     error = caught.value
-    assert error.exit_code == ExitCode.CONFIGURATION == 10
+    assert int(error.exit_code) == 10
     assert str(file) in error.problem
     assert error.advice
     assert error.advice in str(error)
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_strict_yaml_is_refused_with_its_line(
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
 def test_nesting_too_deep_for_the_parser_is_refused(file: Path, opening: str) -> None:
-    file.write_text(opening * 1200)
+    file.write_text(opening * 600)
     assert "not valid YAML" in refused(file).problem
 
 
@@ -160,20 +160,11 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
     assert "Is a directory" in refused(tmp_path).problem
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="yaml's ReaderError has a position and no problem_mark, so read() names no line",
-)
 def test_a_control_character_is_refused_with_its_line(file: Path) -> None:
     file.write_bytes(b"a: 1\nb: a\x01b\n")
     assert refused(file).problem.startswith(f"{file}:2: ")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(ValueError, OverflowError),
-    reason="PyYAML lets ValueError and OverflowError through, and read() does not catch them",
-)
 @pytest.mark.parametrize(
     "text",
     [
