@@ -9,12 +9,19 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness import cache, tools
 from harness.errors import ToolError
 from harness.platforms import Platform
+
+MIRROR_VARIABLE = "PBS_MATRIX_DEBIAN_MIRROR"
+"""Environment variable that names a Debian mirror."""
+
+LOADER_CONFIGURATION = tuple(f"./etc/ld.so.conf.d/{platform.triplet}.conf" for platform in Platform)
+"""What packages bring outside /usr and the loader reads."""
 
 SPACE = 700
 """Megabytes that unpacking a suite's packages may take while it runs."""
@@ -23,72 +30,55 @@ SUITE = "trixie"
 """Debian 13: where the replicas' CPython and the emulator come from."""
 
 
-def unpack(packages: Sequence[str], platform: Platform, output: Path, *, suite: str) -> None:
-    """Write a tar with the packages and all that they depend on, unpacked but not configured."""
+def unpack(
+    packages: Sequence[str],
+    platform: Platform,
+    output: Path,
+    *,
+    suite: str,
+    installed: bytes | None = None,
+) -> None:
+    """Write a tar with packages and all that they depend on, unpacked but not configured.
+
+    ``installed`` is the /var/lib/dpkg/status of an image: what it has is left out, and so is what
+    mmdebstrap itself puts into a new root, so that the tar can be laid over the image.
+    """
     # apt waits for ever for its own helper when that runs out of space.
     cache.require_space(output.parent, SPACE)
-    tools.run(
-        [
-            _mmdebstrap(),
-            "--quiet",
-            "--variant=extract",
-            f"--architectures={platform.debian}",
-            f"--include={','.join(packages)}",
-            # Files that nothing here reads.
-            "--dpkgopt=path-exclude=/usr/share/doc/*",
-            "--dpkgopt=path-exclude=/usr/share/man/*",
-            "--dpkgopt=path-exclude=/usr/share/locale/*",
-            suite,
-            output,
-        ],
-        doing=f"unpacking Debian {suite}'s packages for {platform}",
-        # The same packages give the same bytes.
-        environment={"SOURCE_DATE_EPOCH": "1735689600", "TMPDIR": str(output.parent)},
-    )
-
-
-def unpack_additional(
-    packages: Sequence[str], platform: Platform, status: bytes, output: Path, *, suite: str
-) -> None:
-    """Write a tar with what packages bring that an image with this dpkg status does not have.
-
-    ``status`` is the image's /var/lib/dpkg/status. apt resolves against it in a directory of its
-    own; nothing is run, and the host's apt configuration is not touched.
-    """
-    work = output.parent / f"{output.name}.apt"
-    for folder in ("lists/partial", "archives/partial", "etc", "tree"):
-        (work / folder).mkdir(parents=True)
-    (work / "status").write_bytes(status)
-    keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-    mirror = os.environ.get("PBS_MATRIX_DEBIAN_MIRROR", "http://deb.debian.org/debian")
-    (work / "sources.list").write_text(f"deb [signed-by={keyring}] {mirror} {suite} main\n")
-    apt = [
-        tools.find("apt-get", advice="Adding packages to a pulled base image needs Debian's apt."),
-        "-qq",
-        "-y",
-        "--no-install-recommends",
-        "--download-only",
-        *(f"-oAPT::Architectures={platform.debian}", f"-oAPT::Architecture={platform.debian}"),
-        f"-oDir::Etc::SourceList={work / 'sources.list'}",
-        f"-oDir::Etc::SourceParts={work / 'etc'}",
-        f"-oDir::State::Lists={work / 'lists'}",
-        f"-oDir::State::Status={work / 'status'}",
-        f"-oDir::Cache={work}",
-        f"-oDir::Cache::Archives={work / 'archives'}",
-        "-oDebug::NoLocking=1",
-        # The sandbox user could not read a directory below a private home.
-        "-oAPT::Sandbox::User=root",
-    ]
-    try:
-        doing = f"fetching Debian {suite}'s {', '.join(packages)} for {platform}"
-        tools.run([*apt, "update"], doing=doing)
-        tools.run([*apt, "install", *packages], doing=doing)
-        for package in sorted((work / "archives").glob("*.deb")):
-            tools.run(["dpkg-deb", "--extract", package, work / "tree"], doing=doing)
-        with tarfile.open(output, "w", format=tarfile.PAX_FORMAT) as tar:
-            tar.add(work / "tree", arcname=".", filter=_plain_owner)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as work:
+        root, status = Path(work) / "root.tar", Path(work) / "status"
+        hook = []
+        if installed is not None:
+            status.write_bytes(installed)
+            hook = [f"--setup-hook=cp '{status}' \"$1\"/var/lib/dpkg/status"]
+        tools.run(
+            [
+                _mmdebstrap(),
+                "--quiet",
+                "--variant=extract",
+                f"--architectures={platform.debian}",
+                f"--include={','.join(packages)}",
+                # Files that nothing here reads.
+                "--dpkgopt=path-exclude=/usr/share/doc/*",
+                "--dpkgopt=path-exclude=/usr/share/man/*",
+                "--dpkgopt=path-exclude=/usr/share/locale/*",
+                *hook,
+                suite,
+                root,
+                # Without one, mmdebstrap knows the distribution's own.
+                *filter(None, [os.environ.get(MIRROR_VARIABLE)]),
+            ],
+            doing=f"unpacking Debian {suite}'s packages for {platform}",
+            # The same packages give the same bytes.
+            environment={"SOURCE_DATE_EPOCH": "1735689600", "TMPDIR": work},
+        )
+        if installed is None:
+            root.rename(output)
+            return
+        with tarfile.open(root) as whole, tarfile.open(output, "w") as overlay:
+            for member in whole:
+                if member.name.startswith("./usr/") or member.name in LOADER_CONFIGURATION:
+                    overlay.addfile(member, whole.extractfile(member) if member.isreg() else None)
 
 
 def fetch_qemu(platform: Platform) -> Path:
@@ -126,9 +116,3 @@ def _mmdebstrap() -> str:
         "mmdebstrap",
         advice="Run `pbs-matrix doctor --fix` as root (it installs mmdebstrap from Debian).",
     )
-
-
-def _plain_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    info.uid = info.gid = info.mtime = 0
-    info.uname = info.gname = "root"
-    return info

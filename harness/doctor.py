@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from pypi_simple import PYPI_SIMPLE_ENDPOINT
 from rich.console import Console
 from rich.text import Text
 
@@ -22,7 +23,7 @@ from harness.repairs import Repair, Say
 
 REGISTRY_URL = "https://registry-1.docker.io/v2/"
 GITHUB_URL = "https://github.com/"
-PYPI_INDEX = "https://pypi.org/simple"
+PYPI_INDEX = str(PYPI_SIMPLE_ENDPOINT).rstrip("/")
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 LOW_DISK, NO_DISK = 10 * 10**9, 3 * 10**9  # bytes
 DEFAULT_SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")

@@ -20,7 +20,7 @@ from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from harness import archives, cache, debian, engine
+from harness import archives, cache, debian, engine, owner
 from harness.interpreters import Archive
 from harness.matrix import Base
 from harness.plan import Environment
@@ -151,7 +151,7 @@ class Images:
             additional = Path(work) / "root.tar"
             if packages:
                 status = self._read_file(pulled, "/var/lib/dpkg/status")
-                debian.unpack_additional(packages, platform, status, additional, suite=base.suite)
+                debian.unpack(packages, platform, additional, suite=base.suite, installed=status)
             else:
                 tarfile.open(additional, "w").close()
             tag = self._build(
@@ -167,7 +167,14 @@ class Images:
 
     def _read_file(self, image: str, path: str) -> bytes:
         """A file of an image, without running anything of it."""
-        container = self._client.containers.create(image, labels={engine.KIND: "reader"})
+        # Labelled like a cell's, so that it is reaped like one should this process die here.
+        labels = {
+            engine.KIND: "cell",
+            engine.RUN: "reader",
+            engine.OWNER: owner.this_process(),
+        }
+        # Never started, so the command does not matter; an image without one would be refused.
+        container = self._client.containers.create(image, ["true"], labels=labels)
         try:
             with tempfile.TemporaryFile() as packed:
                 for chunk in container.get_archive(path)[0]:

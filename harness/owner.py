@@ -13,27 +13,48 @@ def new_run() -> str:
 
 
 def this_process() -> str:
-    """Who made a container: boot id, pid and start time of this process, as one label value."""
-    return f"{_boot_id()} {os.getpid()} {_start_time(os.getpid())}"
+    """This process's name: machine, boot, pid namespace, pid and start time, as a label value."""
+    return " ".join([*_here(), str(os.getpid()), _start_time(os.getpid())])
 
 
 def is_alive(label: str) -> bool:
-    """Whether the process that a label names still runs on this machine.
+    """Whether the process that a label names may still run.
 
-    A pid that was given to another process since, or another boot, is not alive.
+    Only what this process can see is called dead: a pid that is gone or was given to another
+    process since, or an earlier boot of this machine. A process of another machine that uses the
+    same engine, or of another container, is none of ours to judge.
     """
-    try:
-        boot, pid, start = label.split()
-        return boot == _boot_id() and start == _start_time(int(pid))
-    except (ValueError, OSError):
-        return False
+    match label.split():
+        case [machine, boot, namespace, pid, start] if pid.isdigit():
+            here = _here()
+            if machine != here[0]:
+                return True
+            if boot != here[1]:
+                return False
+            if namespace != here[2]:
+                return True
+            try:
+                return start == _start_time(int(pid))
+            except OSError:
+                return False
+        case _:
+            return True
 
 
-def _boot_id() -> str:
+def _here() -> tuple[str, str, str]:
+    """This machine, its boot, and this process's pid namespace."""
+
+    def read(path: str) -> str:
+        try:
+            return Path(path).read_text().strip() or "unknown"
+        except OSError:
+            return "unknown"
+
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
-        return "unknown"
+        namespace = "unknown"
+    return read("/etc/machine-id"), read("/proc/sys/kernel/random/boot_id"), namespace
 
 
 def _start_time(pid: int) -> str:

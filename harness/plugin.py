@@ -156,8 +156,7 @@ class Controller:
         self._run = run
         self._prepared = False
         self.results: list[Result] = []
-        path: Path | None = config.getoption("--results")
-        self._writer = Writer(config.invocation_params.dir / path) if path else None
+        self._writer: Writer | None = None
 
     @property
     def _terminal(self) -> TerminalReporter:
@@ -175,6 +174,8 @@ class Controller:
             cells = tuple(cell for cell in self._run.cells if cell.id in chosen)
             if cells:
                 self._prepare(cells)
+                if path := self._config.getoption("--results"):
+                    self._writer = Writer(self._config.invocation_params.dir / path)
         except HarnessError as error:
             self._say(f"error: {error}", red=True)
             pytest.exit("nothing was tested", returncode=int(error.exit_code))

@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from harness import archives, cache, debian, tools
 from harness.errors import ToolError
@@ -108,6 +109,8 @@ def _apply(link_model: LinkModel, layout: Path, binaries: Path, platform: Platfo
             _set_search_path(layout / f"{ctypes}-{platform.triplet}.so", "$ORIGIN/../..")
         case LinkModel.STATIC_RPATH:
             _set_search_path(interpreter, "$ORIGIN/../lib", inherited=True)
+        case _:
+            assert_never(link_model)
 
 
 def _set_search_path(path: Path, directories: str, *, inherited: bool = False) -> None:

@@ -106,4 +106,5 @@ def summary(results: Sequence[Result]) -> str:
         f"{statuses[status]} {status}"
         for status in (Status.REGRESSED, Status.FIXED, Status.UNTESTABLE)
     ]
-    return f"{len(results)} cells: {', '.join(parts)}; {replicas} on replicas"
+    noun = "cell" if len(results) == 1 else "cells"
+    return f"{len(results)} {noun}: {', '.join(parts)}; {replicas} on replicas"

@@ -21,6 +21,8 @@ import time
 MAX_MESSAGE = 4000
 MAX_MODULES = 500
 
+REMEDIES = ("none", "preload", "preload-by-path")
+
 MISSING_LIBRARY = re.compile(r"^(?P<name>[^:\s]+): cannot open shared object file")
 
 
@@ -63,19 +65,17 @@ def apply_remedy(remedy):
 
     if remedy == "preload":
         ctypes.CDLL(libpython_name())
-    elif remedy == "preload-by-path":
+    else:
         library = sysconfig.get_config_var("LIBDIR") or ""
         candidates = [os.path.join(sys.base_prefix, "lib"), library]
         paths = [os.path.join(folder, libpython_name()) for folder in candidates]
         ctypes.CDLL(next(filter(os.path.exists, paths), paths[0]))
-    else:
-        raise ValueError("the probe knows no remedy " + remedy)
 
 
 def exception_chain(error):
     """The error and what it was raised from: the loader's own words may be further down."""
     chain = []
-    while error is not None and error not in chain:
+    while error is not None and not any(error is known for known in chain):
         chain.append(error)
         error = error.__cause__ or error.__context__
     return chain
@@ -139,6 +139,9 @@ def main():
     )
     if "module" not in request:
         apply_remedy("preload-by-path")
+        return
+    if request["remedy"] not in REMEDIES:
+        send("finished", outcome="not-installed", message="unknown remedy " + request["remedy"])
         return
     if not os.path.isdir(request["site"]):
         send("finished", outcome="not-installed", message=request["site"] + " is not there")

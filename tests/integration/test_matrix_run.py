@@ -15,7 +15,7 @@ import docker
 import pytest
 import yaml
 
-from harness import engine
+from harness import engine, owner
 from harness.results import Result, read
 from tests.integration import oracle
 from tests.integration.conftest import PROJECT, Pytest, leftovers
@@ -181,13 +181,13 @@ def test_a_run_reaps_what_a_dead_run_left_and_nothing_of_a_live_one(
     """The owner on the label decides: boot, pid and start time of the process."""
     image = client.images.list(filters={"label": f"{engine.KIND}=environment"})[0]
 
-    def make(owner: str) -> docker.models.containers.Container:
-        labels = {engine.KIND: "cell", engine.RUN: "test", engine.OWNER: owner}
+    def make(label: str) -> docker.models.containers.Container:
+        labels = {engine.KIND: "cell", engine.RUN: "test", engine.OWNER: label}
         return client.containers.create(image.id, labels=labels)
 
-    from harness import owner
-
-    dead, alive = make("0000 1 1"), make(owner.this_process())
+    *here, pid, start = owner.this_process().split()
+    gone = " ".join([*here, pid, str(int(start) - 1)])
+    dead, alive = make(gone), make(owner.this_process())
     try:
         done = run_pytest(
             *("--uv=0.7.6", "--base=debian13", "--platform=x86_64", "--extension=no-libpython")
@@ -198,6 +198,26 @@ def test_a_run_reaps_what_a_dead_run_left_and_nothing_of_a_live_one(
         assert alive.name in names
     finally:
         alive.remove(force=True)
+
+
+def test_results_that_cannot_be_written_are_told_before_any_cell_runs(
+    run_pytest: Pytest, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    done = run_pytest(
+        *("--uv=0.7.6", "--base=debian13", "--platform=x86_64"),
+        f"--results={tmp_path / 'file' / 'results.jsonl'}",
+    )
+    assert done.returncode == 10
+    assert "results.jsonl cannot be written" in done.stdout
+    assert "INTERNALERROR" not in done.stdout
+
+
+def test_collecting_does_not_touch_a_results_file(run_pytest: Pytest, tmp_path: Path) -> None:
+    file = tmp_path / "results.jsonl"
+    file.write_text("of an earlier run\n")
+    assert run_pytest("--collect-only", "-q", f"--results={file}").returncode == 0
+    assert file.read_text() == "of an earlier run\n"
 
 
 def test_results_carry_every_pin(run_pytest: Pytest, tmp_path: Path) -> None:
