@@ -17,12 +17,10 @@ from hypothesis import strategies as st
 from harness import containers
 from harness.cells import interpret
 from harness.containers import MAX_OUTPUT, Finished, _events, _read
-from harness.matrix import Extension
 from harness.outcome import Outcome, Reason, Stage
-from harness.plan import Cell, Environment, Expected, Interpreter, Source
 from harness.platforms import Platform
-from harness.remedies import Remedy
 from harness.results import result_of
+from tests.unit.sample_cell import sample_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,24 +47,7 @@ IMPORTED: dict[str, Any] = {
     "modules": {"sample": "/opt/extensions/sample/sample.so"},
 }
 
-CELL = Cell(
-    environment=Environment(
-        uv="0.7.6",
-        interpreter=Interpreter(
-            python="3.13",
-            version="3.13.3",
-            release="20250517",
-            platform=Platform.AARCH64,
-            source=Source.REPLICA,
-            url="https://example.org/x.tar.gz",
-        ),
-        base="debian13",
-    ),
-    extension="sample",
-    sample=Extension(requirement="sample==1.0", imports="sample", timeout=7),
-    remedy=Remedy.NONE,
-    expected=Expected(),
-)
+CELL = sample_cell()
 
 
 def raised(exception: str, message: str, missing: str | None = None) -> dict[str, Any]:

@@ -11,14 +11,14 @@ import pytest
 
 from harness import results
 from harness.errors import ConfigurationError
-from harness.matrix import Extension
 from harness.outcome import Outcome, Reason, Stage, untestable
-from harness.plan import Cell, Environment, Expected, Interpreter, Source
+from harness.plan import Expected, Source
 from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.results import Result, Writer, result_of
 from harness.verdict import Status
+from tests.unit.sample_cell import sample_cell
 
 LIBPYTHON = "libpython3.13.so.1.0"
 
@@ -179,27 +179,6 @@ def test_a_results_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         list(results.read(tmp_path / "r.jsonl"))
 
 
-def cell(expected: Expected | None = None) -> Cell:
-    return Cell(
-        environment=Environment(
-            uv="0.7.6",
-            interpreter=Interpreter(
-                python="3.13",
-                version="3.13.3",
-                release="20250517",
-                platform=Platform.AARCH64,
-                source=Source.REPLICA,
-                url="https://example.org/x.tar.gz",
-            ),
-            base="debian13",
-        ),
-        extension="sample",
-        sample=Extension(requirement="sample==1.0", imports="sample"),
-        remedy=Remedy.NONE,
-        expected=expected or Expected(),
-    )
-
-
 def test_a_result_says_what_happened_and_what_should_have() -> None:
     breakage = Expected(
         reason=Reason.MISSING_LIBRARY,
@@ -215,7 +194,7 @@ def test_a_result_says_what_happened_and_what_should_have() -> None:
         seconds=0.25,
         evidence=RESULT["evidence"],
     )
-    assert result_of(cell(breakage), outcome, RESULT["pins"]) == result()
+    assert result_of(sample_cell(breakage), outcome, RESULT["pins"]) == result()
 
 
 @pytest.mark.parametrize(
@@ -227,4 +206,4 @@ def test_a_result_says_what_happened_and_what_should_have() -> None:
     ],
 )
 def test_a_result_carries_the_verdict(outcome: Outcome, status: Status) -> None:
-    assert result_of(cell(), outcome, {}).status is status
+    assert result_of(sample_cell(), outcome, {}).status is status
