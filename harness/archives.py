@@ -35,6 +35,16 @@ def add_bytes(tar: tarfile.TarFile, name: str, content: bytes, *, executable: bo
     tar.addfile(info, io.BytesIO(content))
 
 
+def extract(path: Path, directory: Path, *, below: tuple[str, ...] = ("",)) -> None:
+    """Unpack a tar's members whose names start with one of some prefixes."""
+    with tarfile.open(path) as tar:
+        # Debian 12's Python 3.11.2 has no filters yet; there, what is unpacked is what Debian
+        # has signed or this project has made.
+        if hasattr(tarfile, "tar_filter"):
+            tar.extraction_filter = tarfile.tar_filter
+        tar.extractall(directory, [m for m in tar.getmembers() if m.name.startswith(below)])
+
+
 def write_gzip(output: Path, tree: Path, prefix: str) -> None:
     """Write ``prefix/`` with a directory's content as a .tar.gz."""
     with (

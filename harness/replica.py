@@ -10,7 +10,6 @@ What a replica does not stand for: the release's compiler, its optimisation, its
 from __future__ import annotations
 
 import shutil
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,13 +137,8 @@ def _debian_python(platform: Platform) -> Path:
             suite=debian.SUITE,
         )
         root = path / "root"
-        wanted = ("./usr/bin/python", "./usr/lib/", "./usr/include/", "./var/lib/dpkg/status")
-        with tarfile.open(tar_path) as tar:
-            tar.extractall(
-                root,
-                members=[m for m in tar.getmembers() if m.name.startswith(wanted)],
-                filter="tar",
-            )
+        wanted = ("./usr/bin/python", "./usr/lib/", "./usr/include/")
+        archives.extract(tar_path, root, below=wanted)
         tar_path.unlink()
         _lay_out(root, path / "python", platform)
         (path / "bin").mkdir()
