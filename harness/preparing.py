@@ -108,10 +108,9 @@ def _prepare(
         key: pool.submit(_extension, cell, lock, beside, failures)
         for key, cell in made_extensions.items()
     }
-    interpreter_keys = {e.interpreter: e for e in all_environments}
     archive_jobs = {
         interpreter: pool.submit(interpreters.provide, interpreter)
-        for interpreter in interpreter_keys
+        for interpreter in dict.fromkeys(e.interpreter for e in all_environments)
     }
     base_jobs = {}
     for environment in all_environments:
