@@ -11,8 +11,10 @@ from requests import RequestException
 from harness import containers, engine
 from harness.containers import Containers, Finished
 from harness.errors import HarnessError
-from harness.outcome import Outcome, Reason, Stage, untestable
-from harness.plan import Cell
+from harness.extensions import module_name, tree_name
+from harness.matrix import Kind
+from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
+from harness.plan import Cell, where
 from harness.prepared import Prepared
 
 SITE = "/opt/extensions"
@@ -20,19 +22,26 @@ SITE = "/opt/extensions"
 SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 
 
+LAST_STAGE = {Kind.EXTENSION: Stage.IMPORT, Kind.CHECK: Stage.CHECK}
+
+
 def observe(cell: Cell, prepared: Prepared, pool: Containers) -> Outcome:
-    """Import the cell's extension in its environment's container; never raises for its sake."""
+    """Ask a cell's question in its environment's container; never raises for its sake."""
     environment = prepared.environments[cell.environment.id]
     if environment.image is None:
         return untestable(environment.failed_stage or Stage.IMAGE, environment.problem)
     extension = prepared.extension(cell)
     if extension.tree is None:
-        return untestable(Stage.INSTALL, extension.problem)
-    request = {
-        "site": f"{SITE}/{cell.extension}",
-        "module": cell.sample.imports,
+        absent = not_applicable if extension.not_applicable else untestable
+        return absent(Stage.INSTALL, extension.problem)
+    request: dict[str, object] = {
+        "tree": f"{SITE}/{tree_name(cell)}",
+        "module": module_name(cell),
+        # The others were applied to the files or to the environment.
         "remedy": str(cell.remedy),
     }
+    if cell.sample.kind is Kind.CHECK:
+        request["check"] = where(cell)
     finished: Finished | None = None
     # A container may have ended by itself just now, having been idle; a second one will not.
     for attempt in (1, 2):
@@ -78,6 +87,7 @@ def interpret(finished: Finished, cell: Cell) -> Outcome:
             Stage.IMAGE,
             f"the image sets {', '.join(started['leaked'])}, which would change the answer",
         )
+    stage = LAST_STAGE[cell.sample.kind]
     evidence: dict[str, object] = {
         "python": started["python"],
         "prefix": started["base_prefix"],
@@ -85,32 +95,65 @@ def interpret(finished: Finished, cell: Cell) -> Outcome:
     }
     if finished.timed_out:
         return Outcome(
-            stage=Stage.IMPORT,
+            stage=stage,
             reason=Reason.TIMEOUT,
-            message=f"the import did not end within {cell.sample.timeout} s",
+            message=f"the {stage} did not end within {cell.sample.timeout} s",
             evidence=evidence,
         )
     report = events.get("finished")
     if report is None:
-        return _died(finished, evidence)
-    if report["outcome"] == "not-installed":
-        return untestable(Stage.INSTALL, str(report["message"]))
+        return _died(finished, stage, evidence)
+    match report["outcome"]:
+        case "not-installed":
+            return untestable(Stage.INSTALL, str(report["message"]))
+        case "not-applicable":
+            return not_applicable(Stage.INTERPRETER, str(report["message"]))
     evidence["mapped_libpythons"] = report["mapped_libpythons"]
     evidence["modules"] = report["modules"]
-    if report["outcome"] == "imported":
-        reason, message, missing = Reason.IMPORTS, "", None
-    else:
-        evidence["exception"] = report["exception"]
-        message, missing = str(report["message"]), report["missing_library"]
-        reason = _reason(message, missing, str(report["exception"]))
+    missing = None
+    match report["outcome"]:
+        case "passed":
+            evidence["findings"] = report["findings"]
+            reason, message = Reason.PASSES, ""
+        case "imported":
+            bindings = report["bindings"]
+            if "problem" in bindings:
+                return untestable(
+                    Stage.INSTALL,
+                    "it imports, but to what its symbols are bound could not be read: "
+                    f"{bindings['problem']}",
+                )
+            evidence["bindings"] = bindings
+            reason, message = _bound(bindings)
+        case _:
+            evidence["exception"] = report["exception"]
+            if "findings" in report:
+                evidence["findings"] = report["findings"]
+            message, missing = str(report["message"]), report["missing_library"]
+            reason = _reason(message, missing, str(report["exception"]))
+            if stage is Stage.CHECK and reason is not Reason.MISSING_LIBRARY:
+                reason = Reason.FAILS
     return Outcome(
-        stage=Stage.IMPORT,
+        stage=stage,
         reason=reason,
         message=message,
         missing_library=missing,
         seconds=report["seconds"],
         evidence=evidence,
     )
+
+
+def _bound(bindings: dict[str, Any]) -> tuple[Reason, str]:
+    """Whether the C API that an extension uses is the running interpreter's."""
+    copies: dict[str, list[str]] = bindings["copies"]
+    if not copies:
+        return Reason.IMPORTS, ""
+    words = [
+        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} "
+        f"bound to {path}"
+        for path, names in copies.items()
+    ]
+    return Reason.SPLIT_BINDING, f"{'; '.join(words)}, but {bindings['home']} is what runs"
 
 
 def _encodable(value: Any) -> Any:
@@ -134,15 +177,15 @@ def _reason(message: str, missing: str | None, exception: str) -> Reason:
     return Reason.OUT_OF_MEMORY if exception == "MemoryError" else Reason.IMPORT_ERROR
 
 
-def _died(finished: Finished, evidence: dict[str, object]) -> Outcome:
-    """The process ended without a report, after it had started to import."""
+def _died(finished: Finished, stage: Stage, evidence: dict[str, object]) -> Outcome:
+    """The process ended without a report, after the probe had started."""
     evidence["exit_code"] = finished.exit_code
     evidence["stderr"] = finished.errors[-2000:]
     if finished.oom_killed:
         return Outcome(
-            stage=Stage.IMPORT,
+            stage=stage,
             reason=Reason.OUT_OF_MEMORY,
-            message=f"the kernel killed the import: more than {containers.MEMORY} of memory",
+            message=f"the kernel killed the {stage}: more than {containers.MEMORY} of memory",
             evidence=evidence,
         )
     number = finished.exit_code - 128
@@ -152,8 +195,8 @@ def _died(finished: Finished, evidence: dict[str, object]) -> Outcome:
         else f"exit code {finished.exit_code}"
     )
     return Outcome(
-        stage=Stage.IMPORT,
+        stage=stage,
         reason=Reason.CRASH,
-        message=f"the interpreter ended during the import with {how}",
+        message=f"the interpreter ended during the {stage} with {how}",
         evidence=evidence,
     )

@@ -115,7 +115,7 @@ def reap_dead(client: docker.DockerClient) -> int:
     return _remove_all(client, lambda labels: not owner.is_alive(labels[engine.OWNER]))
 
 
-def run_probe(container: Container, request: Mapping[str, str], *, limit: int) -> Finished:
+def run_probe(container: Container, request: Mapping[str, object], *, limit: int) -> Finished:
     """Run the probe in a fresh interpreter, for at most ``limit`` seconds.
 
     The limit holds inside the container (``timeout``). Should that not work, the container is

@@ -1,28 +1,35 @@
-"""Extensions under test: the files that installing them puts into an environment."""
+"""Samples under test: the files that installing them puts into an environment."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import shutil
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from harness import cache, index, replica, tools, yamlfile
+from harness import buildsystem, cache, elf, index, replica, tools, yamlfile
 from harness.errors import ConfigurationError, ToolError
 from harness.lock import Lock
-from harness.matrix import Extension
+from harness.matrix import Check, Extension
+from harness.plan import Cell
 from harness.platforms import Platform
+from harness.remedies import Remedy
 
-RECIPE = 1
+RECIPE = 3
 """Counts up whenever this module makes other bytes from the same sources."""
 
 PROJECT = Path(__file__).parent.parent
 """Where the project's own samples are."""
+
+RECIPE_FILE = "extension.yaml"
+"""Calls of the C compiler; a folder without one is a project that its own back end builds."""
 
 
 def _inside(path: str) -> str:
@@ -55,63 +62,187 @@ class Recipe(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """An unpacked extension: a directory like site-packages, and the sha256 of its wheels."""
+    """What goes into a container for a sample: a directory, and the sha256 of its wheels.
+
+    The directory holds ``site/``, to be added to sys.path, and ``symbols.json``: for each ELF
+    file in it, where it keeps the addresses of the C API (:class:`harness.elf.Dynamic`).
+    """
 
     tree: Path
     wheels: dict[str, str]
 
 
-def provide(
-    name: str, sample: Extension, python: str, platform: Platform, lock: Lock, beside: Path
-) -> Installed:
-    """The files of an extension for a CPython and a platform, from the cache or made now.
+class NothingToDo(Exception):
+    """A remedy does not apply to an extension."""
 
-    ``beside`` is the directory of the matrix file, which ``source`` is relative to. Nothing of
-    the extension is run: wheels are unpacked by uv at the host's own speed.
+
+BuildProject = Callable[[str, Path, str, Platform], Path]
+"""Builds the project in a folder into a wheel: sample's name, folder, CPython, platform."""
+
+
+def tree_name(cell: Cell) -> str:
+    """Name of the directory that a cell's sample gets in its container."""
+    if isinstance(cell.sample, Check):
+        return f"check-{cell.extension}"
+    patched = "+patchelf" if cell.remedy is Remedy.PATCHELF else ""
+    return f"{cell.extension}{patched}"
+
+
+def module_name(cell: Cell) -> str:
+    """What is imported in a cell."""
+    match cell.sample:
+        case Extension(imports=name):
+            return name
+        case Check(script=script):
+            return Path(script).stem
+        case _:
+            raise AssertionError(f"unknown kind of sample {cell.sample!r}")
+
+
+def provide(cell: Cell, lock: Lock, beside: Path, build_project: BuildProject) -> Installed:
+    """The files of a cell's sample, from the cache or made now.
+
+    ``beside`` is the directory of the matrix file, which paths in it are relative to. Nothing of
+    the sample is run here: wheels are unpacked by uv, at the host's own speed.
+    :class:`NothingToDo` where the cell's remedy finds nothing to do.
     """
-    if sample.requirement is not None:
-        locked = lock.extension_wheels(sample.requirement, python, platform)
-        wheels = {wheel.filename: index.fetch(wheel) for wheel in locked}
-        sha256 = {wheel.filename: wheel.sha256 for wheel in locked}
-    else:
-        assert sample.source is not None  # the model asks for one of the two
-        wheel = build(name, find_source(sample.source, beside), python, platform)
-        wheels = {wheel.name: wheel}
-        sha256 = {wheel.name: cache.file_digest(wheel)}
+    sample = cell.sample
+    python, platform = cell.environment.interpreter.python, cell.environment.interpreter.platform
+    if isinstance(sample, Check):
+        return Installed(tree=_check(sample, beside), wheels={})
+    assert isinstance(sample, Extension)
+    wheels = _wheels(cell.extension, sample, python, platform, lock, beside, build_project)
+    installed = install(wheels, python, platform)
+    if cell.remedy is Remedy.PATCHELF:
+        return Installed(tree=_patched(installed.tree, cell), wheels=installed.wheels)
+    return installed
+
+
+def install(wheels: Sequence[Path], python: str, platform: Platform) -> Installed:
+    """Unpack wheels as uv installs them for a CPython and a platform, on any host."""
+    sha256 = {wheel.name: cache.file_digest(wheel) for wheel in wheels}
 
     def make(path: Path) -> None:
         tools.run(
             [
                 *(tools.find("uv", advice="pip install uv"), "pip", "install", "--quiet"),
                 *("--no-config", "--no-cache", "--no-deps", "--no-index", "--offline"),
-                *("--link-mode", "copy", "--target", str(path), "--python-version", python),
+                *("--link-mode", "copy", "--target", str(path / "site")),
+                *("--python-version", python),
                 *("--python-platform", f"{platform}-manylinux_2_40"),
-                *wheels.values(),
+                *wheels,
             ],
-            doing=f"unpacking {', '.join(wheels)} for CPython {python} on {platform}",
+            doing=f"unpacking {', '.join(sha256)} for CPython {python} on {platform}",
         )
-        (path / ".lock").unlink(missing_ok=True)
+        (path / "site" / ".lock").unlink(missing_ok=True)
+        _note_symbols(path)
 
     key = cache.digest("installed", RECIPE, sorted(sha256.values()), python, platform)
     return Installed(tree=cache.entry("installed", key, make), wheels=sha256)
 
 
-def find_source(source: str, beside: Path) -> Path:
-    """The folder of a sample: relative to the matrix file, else one of the project's own."""
+def _wheels(
+    name: str,
+    sample: Extension,
+    python: str,
+    platform: Platform,
+    lock: Lock,
+    beside: Path,
+    build_project: BuildProject,
+) -> list[Path]:
+    if sample.requirement is not None:
+        locked = lock.extension_wheels(sample.requirement, python, platform)
+        return [index.fetch(wheel) for wheel in locked]
+    assert sample.source is not None  # the model asks for one of the two
+    folder = find_source(sample.source, beside)
+    make = build_project if is_project(folder) else build
+    return [make(name, folder, python, platform)]
+
+
+def _note_symbols(path: Path) -> None:
+    """Write ``symbols.json`` beside ``site/``, for the probe: reading ELF there would be slow."""
+    site = path / "site"
+    noted = {}
+    for file in elf.files(site):
+        found = elf.read(file)
+        noted[file.relative_to(site).as_posix()] = {
+            "slots": found.c_api_slots,
+            "provides_c_api": found.provides_c_api,
+        }
+    (path / "symbols.json").write_text(json.dumps(noted))
+
+
+def _patched(tree: Path, cell: Cell) -> Path:
+    """The same files without libpython in DT_NEEDED, helper libraries included."""
+    needing = {
+        file.relative_to(tree): names
+        for file in elf.files(tree / "site")
+        if (names := [n for n in elf.read(file).needed if n.startswith(elf.LIBPYTHON)])
+    }
+    if not needing:
+        raise NothingToDo(f"there is nothing to patch: no file of {cell.extension} needs libpython")
+
+    def make(path: Path) -> None:
+        shutil.copytree(tree, path, symlinks=True)
+        for file, names in needing.items():
+            tools.run(
+                [
+                    tools.patchelf(),
+                    *(word for name in names for word in ("--remove-needed", name)),
+                    path / file,
+                ],
+                doing=f"removing {', '.join(names)} from {file.name}",
+            )
+        _note_symbols(path)
+
+    return cache.entry("installed", cache.digest("patchelf", RECIPE, tree.name), make)
+
+
+def _check(check: Check, beside: Path) -> Path:
+    """A check's folder, since scripts may share modules."""
+    script = find(check.script, beside, advice="Correct 'script'; cases/checks has examples.")
+    content = {file.name: file.read_text() for file in sorted(script.parent.glob("*.py"))}
+
+    def make(path: Path) -> None:
+        (path / "site").mkdir(parents=True)
+        for name, text in content.items():
+            (path / "site" / name).write_text(text)
+        (path / "symbols.json").write_text("{}")
+
+    key = cache.digest("check", RECIPE, content)
+    return cache.entry("installed", key, make)
+
+
+def find(path: str, beside: Path, *, advice: str) -> Path:
+    """A file or folder that a matrix file names: relative to it, else one of the project's own."""
     for start in (beside, PROJECT):
-        folder = (start / source).resolve()
-        if (folder / "extension.yaml").is_file():
-            return folder
+        if (start / path).exists():
+            return (start / path).resolve()
     raise ConfigurationError(
-        f"there is no {source}/extension.yaml, neither beside the matrix file in {beside} "
-        f"nor in the project",
-        advice="Correct 'source' in matrix.yaml; cases/extensions has examples.",
+        f"there is no {path}, neither beside the matrix file in {beside} nor in the project",
+        advice=advice,
     )
+
+
+def find_source(source: str, beside: Path) -> Path:
+    """The folder of a sample: an extension.yaml, or a project with a pyproject.toml."""
+    advice = "Correct 'source' in matrix.yaml; cases/extensions has examples."
+    folder = find(source, beside, advice=advice)
+    if not any((folder / name).is_file() for name in (RECIPE_FILE, buildsystem.FILE)):
+        raise ConfigurationError(
+            f"{folder} has neither an {RECIPE_FILE} nor a {buildsystem.FILE}", advice=advice
+        )
+    return folder
+
+
+def is_project(folder: Path) -> bool:
+    """Whether a sample's own back end builds it."""
+    return not (folder / RECIPE_FILE).is_file()
 
 
 def build(name: str, folder: Path, python: str, platform: Platform) -> Path:
     """Build a sample into a wheel for a platform, on any host, without running any of it."""
-    document = yamlfile.read(folder / "extension.yaml")
+    document = yamlfile.read(folder / RECIPE_FILE)
     try:
         recipe = Recipe.model_validate(document.data)
     except ValidationError as error:

@@ -64,6 +64,11 @@ class Images:
         self._unreachable: str | None = None
 
     @property
+    def client(self) -> docker.DockerClient:
+        """The engine that the images are on."""
+        return self._client
+
+    @property
     def registry_problem(self) -> str | None:
         """Why no base image could be pulled, where one was tried; None where all could."""
         return self._unreachable
@@ -77,7 +82,7 @@ class Images:
         wanted = tuple(sorted({*ESSENTIAL, *packages}))
         root = _debian_root(base.suite, wanted, platform)
         origin, digest = Origin.BUILT, (root / "sha256").read_text()
-        tag = self._build(
+        tag = self.build(
             "base",
             files={"root.tar": root / "root.tar"},
             platform=platform,
@@ -91,20 +96,30 @@ class Images:
     def environment(
         self, environment: Environment, base: Image, archive: Archive, uv: Path, uv_sha256: str
     ) -> Image:
-        """The image of an environment: uv installs the interpreter in it, without a network."""
+        """The image of an environment: uv installs the interpreter in it, without a network.
+
+        For one that is upgraded, ``base`` is the image of the environment before.
+        """
         interpreter = environment.interpreter
         texts = {
             "mirror/downloads.json": downloads_json(
                 interpreter.platform, interpreter.release, archive
             )
         }
-        tag = self._build(
-            "environment",
+        if environment.upgrade:
+            recipe, command = "upgrade", environment.upgrade.remedy.uv_command
+            arguments = {
+                "COMMAND": command.format(python=interpreter.python, version=archive.version)
+            }
+        else:
+            recipe, arguments = "environment", {"PYTHON": interpreter.python}
+        tag = self.build(
+            recipe,
             files={"uv": uv, f"mirror/{archive.path.name}": archive.path},
             texts=texts,
             platform=interpreter.platform,
             inputs=[base.tag, base.id, archive.sha256, uv_sha256, texts],
-            arguments={"BASE": base.tag, "PYTHON": interpreter.python},
+            arguments={"BASE": base.tag, **arguments},
             labels={
                 "environment": environment.id,
                 "uv": environment.uv,
@@ -154,7 +169,7 @@ class Images:
                 debian.unpack(packages, platform, additional, suite=base.suite, installed=status)
             else:
                 tarfile.open(additional, "w").close()
-            tag = self._build(
+            tag = self.build(
                 "base",
                 files={"root.tar": additional},
                 platform=platform,
@@ -186,7 +201,7 @@ class Images:
         finally:
             container.remove(force=True)
 
-    def _build(
+    def build(
         self,
         recipe: str,
         *,
@@ -249,7 +264,7 @@ def _recipe(name: str) -> dict[str, str]:
 def remove_all(client: docker.DockerClient) -> int:
     """Remove every image of this project that no container uses; their number."""
     removed = 0
-    for recipe in ("environment", "base"):
+    for recipe in ("upgrade", "environment", "builder-rust", "builder", "base"):
         for image in client.images.list(filters={"label": f"{engine.KIND}={recipe}"}):
             try:
                 client.images.remove(image.id, force=True)

@@ -12,7 +12,8 @@ import requests
 
 from harness import cache, network, replica
 from harness.errors import FetchError, HashMismatchError
-from harness.plan import Interpreter, Source
+from harness.plan import Interpreter
+from harness.sources import Source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from harness import index, tools, uvbinary
+from harness import bench, buildsystem, extensions, index, tools, uvbinary
 from harness.lock import Lock, LockedUv, LockedWheel
 from harness.matrix import Matrix
 from harness.platforms import Platform
 
 
-def make(matrix: Matrix, say: Callable[[str], None]) -> Lock:
-    """Find out everything that the matrix names. Needs the package index, not an engine."""
-    entries = (matrix, *matrix.include, *matrix.profiles.values())
-    entries += tuple(entry for profile in matrix.profiles.values() for entry in profile.include)
-    versions = _union(entries, "uv")
+def make(matrix: Matrix, say: Callable[[str], None], *, beside: Path) -> Lock:
+    """Find out everything that the matrix names. Needs the package index, not an engine.
+
+    ``beside`` is the directory of the matrix file, which ``source`` is relative to.
+    """
+    entries = (matrix, *matrix.entries)
+    upgraded = filter(None, [matrix.upgrade_from])
+    versions = tuple(dict.fromkeys((*_union(entries, "uv"), *upgraded)))
     pythons = _union(entries, "python")
     platforms = tuple(Platform(name) for name in _union(entries, "platforms"))
-    requirements = [e.requirement for e in matrix.extensions.values() if e.requirement]
+    wanted = _requirements(matrix, platforms, beside)
 
     def lock_uv(version: str) -> tuple[str, LockedUv]:
         locked = _lock_uv(version, pythons, platforms)
@@ -31,14 +36,40 @@ def make(matrix: Matrix, say: Callable[[str], None]) -> Lock:
             say(f"uv {version} installs CPython {python} of {releases}")
         return version, locked
 
+    def lock_wheels(job: tuple[tuple[str, Platform], str]) -> tuple[LockedWheel, ...]:
+        (requirement, platform), python = job
+        return _lock_wheels(requirement, python, platform)
+
+    jobs = list(product(wanted, pythons))
+    wheels: dict[str, dict[str, dict[Platform, tuple[LockedWheel, ...]]]] = {}
     with ThreadPoolExecutor(max_workers=4) as pool:
         uv = dict(pool.map(lock_uv, versions))
-    wheels: dict[str, dict[str, dict[Platform, tuple[LockedWheel, ...]]]] = {}
-    for requirement, python, platform in product(requirements, pythons, platforms):
-        found = _lock_wheels(requirement, python, platform)
-        wheels.setdefault(requirement, {}).setdefault(python, {})[platform] = found
-        say(f"{requirement} on {platform}: {', '.join(wheel.filename for wheel in found)}")
+        for (pair, python), found in zip(jobs, pool.map(lock_wheels, jobs), strict=True):
+            requirement, platform = pair
+            wheels.setdefault(requirement, {}).setdefault(python, {})[platform] = found
+            say(f"{requirement} on {platform}: {', '.join(wheel.filename for wheel in found)}")
     return Lock(uv=uv, wheels=wheels)
+
+
+def _requirements(
+    matrix: Matrix, platforms: tuple[Platform, ...], beside: Path
+) -> tuple[tuple[str, Platform], ...]:
+    """Every requirement to lock, with its platform.
+
+    Those of extensions, of what builds samples, and of what measures interpreters.
+
+    Samples are built by programs of the machine's own platform, whatever they are built for, so
+    what builds them is locked for every platform that a machine may have.
+    """
+    pairs: list[tuple[str, Platform]] = list(product(bench.REQUIREMENTS, Platform))
+    for extension in matrix.extensions.values():
+        if extension.requirement is not None:
+            pairs += product([extension.requirement], platforms)
+            continue
+        folder = extensions.find_source(extension.source or "", beside)
+        if extensions.is_project(folder):
+            pairs += product(buildsystem.read(folder).requires, Platform)
+    return tuple(dict.fromkeys(pairs))
 
 
 def _union(entries: tuple[object, ...], axis: str) -> tuple[str, ...]:
@@ -70,6 +101,8 @@ def _lock_wheels(requirement: str, python: str, platform: Platform) -> tuple[Loc
     resolved = tools.run(
         [tools.find("uv", advice="pip install uv"), "pip", "compile", "--quiet", "--no-config"]
         + ["--no-header", "--no-annotate", "--only-binary", ":all:"]
+        # Whatever Python runs uv's questions; else it tries all that it finds on PATH.
+        + ["--python", sys.executable]
         + ["--python-version", python, "--python-platform", f"{platform}-manylinux_2_40"]
         + ["--default-index", index.endpoint(), "-"],
         doing=f"resolving {requirement} for CPython {python} on {platform}",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 from pydantic import (
     AfterValidator,
@@ -23,9 +23,11 @@ from pydantic import (
 from harness import yamlfile
 from harness.errors import ConfigurationError
 from harness.outcome import Reason
+from harness.pins import pinned
 from harness.platforms import Platform
 from harness.releases import LinkModel, ReleaseRange
 from harness.remedies import Remedy
+from harness.sources import Source
 
 NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 """Names become parts of test ids and image labels, hence the narrow alphabet."""
@@ -44,17 +46,6 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _release_range(text: str) -> str:
     ReleaseRange.parse(text)
-    return text
-
-
-def _pinned_requirement(text: str) -> str:
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as error:
-        raise ValueError(f"{text!r} is not a requirement: {error}") from None
-    pins = [s for s in requirement.specifier if s.operator == "==" and "*" not in s.version]
-    if len(pins) != 1 or len(requirement.specifier) != 1 or requirement.url:
-        raise ValueError(f"{text!r} must pin one version, as in python-mscl==67.0.1.0")
     return text
 
 
@@ -88,10 +79,12 @@ if TYPE_CHECKING:
     Globs = tuple[str, ...]
     Ranges = tuple[str, ...]
     LinkModels = tuple[LinkModel, ...]
+    Sources = tuple[Source, ...]
 else:
     Globs = _one_or_more(str)
     Ranges = _one_or_more(Annotated[str, AfterValidator(_release_range)])
     LinkModels = _one_or_more(LinkModel)
+    Sources = _one_or_more(Source)
 
 
 class Base(_Model):
@@ -107,21 +100,80 @@ class Base(_Model):
     """Debian packages to add, with what they depend on."""
 
 
-class Extension(_Model):
-    """A sample under test: a pinned wheel from the index, or a project built here."""
+class Conditions(_Model):
+    """Picks environments: one matches when every axis that is named here does. Globs or lists."""
+
+    uv: Globs = ()
+    python: Globs = ()
+    release: Ranges = ()
+    """Releases in commit order: a tag, A..B, A.. or ..B."""
+    link_model: LinkModels = ()
+    platform: Globs = ()
+    base: Globs = ()
+    source: Sources = ()
+
+    def matches(self, where: Mapping[str, str]) -> bool:
+        """Whether something is picked. ``where`` has its coordinate on each axis that it is on."""
+        for axis in type(self).model_fields:
+            wanted = getattr(self, axis) if axis in SELECTING else ()
+            value = where.get(axis)
+            if wanted and (value is None or not any(_picks(axis, text, value) for text in wanted)):
+                return False
+        return True
+
+    @property
+    def words(self) -> str:
+        """Such as ``release 20250517.., source upstream``."""
+        return ", ".join(
+            f"{axis.replace('_', ' ')} {' or '.join(map(str, wanted))}"
+            for axis in type(self).model_fields
+            if axis in SELECTING and (wanted := getattr(self, axis))
+        )
+
+
+SELECTING = frozenset({*Conditions.model_fields, "extension", "check", "remedy"})
+"""Axes that something can be picked by."""
+
+
+def _picks(axis: str, pattern: str, value: str) -> bool:
+    if axis == "release":
+        return value in ReleaseRange.parse(pattern)
+    return fnmatchcase(value, pattern)
+
+
+class Kind(StrEnum):
+    """What is under test in a cell."""
+
+    EXTENSION = "extension"
+    CHECK = "check"
+
+
+class Sample(_Model):
+    """What is under test: something that is imported in every environment."""
+
+    kind: ClassVar[Kind]
 
     about: str = ""
-    """What real package or mistake it stands for."""
-    requirement: Annotated[str, AfterValidator(_pinned_requirement)] | None = None
+    """What real package, mistake or report it stands for."""
+    applies: Conditions = Conditions()
+    """Where its question arises; elsewhere its cells are counted as not applicable."""
+    packages: tuple[DebianPackage, ...] = ()
+    """Debian packages that it needs in its base, such as libgl1."""
+    timeout: Annotated[int, Field(ge=1, le=600)] = 60
+    """Seconds until an import that does not end is a time-out; ten times that is never waited."""
+
+
+class Extension(Sample):
+    """An extension under test: a pinned wheel from the index, or a project built here."""
+
+    kind: ClassVar[Kind] = Kind.EXTENSION
+
+    requirement: Annotated[str, AfterValidator(pinned)] | None = None
     """Pinned requirement, such as python-mscl==67.0.1.0; its hashes are in matrix.lock."""
     source: str | None = None
     """Folder of a sample project, relative to this file or to the project's own cases."""
     imports: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
     """Module to import."""
-    packages: tuple[DebianPackage, ...] = ()
-    """Debian packages that it needs in its base, such as libgl1."""
-    timeout: Annotated[int, Field(ge=1, le=600)] = 60
-    """Seconds until an import that does not end is a time-out; ten times that is never waited."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -130,49 +182,23 @@ class Extension(_Model):
         return self
 
 
-class Selector(_Model):
-    """Picks cells: a cell matches when every axis that is named here does. Globs, one or more."""
+class Check(Sample):
+    """A question asked of the interpreter itself, by a script that runs in the container."""
+
+    kind: ClassVar[Kind] = Kind.CHECK
+
+    script: Annotated[str, Field(pattern=r"(^|/)[a-z_][a-z0-9_]*\.py$")]
+    """Python file with a function ``check``, relative to this file or to the project."""
+    link: Annotated[str, Field(pattern=r"^https://")] | None = None
+    """The report upstream that it comes from."""
+
+
+class Selector(Conditions):
+    """Picks cells: one matches when every axis that is named here does. Globs, one or more."""
 
     extension: Globs = ()
-    uv: Globs = ()
-    python: Globs = ()
-    release: Ranges = ()
-    """Releases in commit order: a tag, A..B, A.. or ..B."""
-    link_model: LinkModels = ()
-    platform: Globs = ()
-    base: Globs = ()
+    check: Globs = ()
     remedy: Globs = ()
-
-    def matches(
-        self,
-        *,
-        extension: str,
-        uv: str,
-        python: str,
-        release: str,
-        link_model: LinkModel,
-        platform: str,
-        base: str,
-        remedy: str,
-    ) -> bool:
-        """Whether a cell with these coordinates is picked."""
-
-        def glob(patterns: tuple[str, ...], value: str) -> bool:
-            return not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
-
-        return (
-            glob(self.extension, extension)
-            and glob(self.uv, uv)
-            and glob(self.python, python)
-            and glob(self.platform, platform)
-            and glob(self.base, base)
-            and glob(self.remedy, remedy)
-            and (not self.link_model or link_model in self.link_model)
-            and (
-                not self.release
-                or any(release in ReleaseRange.parse(text) for text in self.release)
-            )
-        )
 
 
 class Exclusion(Selector):
@@ -196,8 +222,8 @@ class Expectation(Selector):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.expect is Reason.UNTESTABLE:
-            raise ValueError("'untestable' is the absence of a result and cannot be expected")
+        if not self.expect.was_tried:
+            raise ValueError(f"{str(self.expect)!r} is no result, and cannot be expected")
         if (self.library is not None) != (self.expect is Reason.MISSING_LIBRARY):
             raise ValueError("'library' goes with 'expect: missing-library', and only with it")
         if self.library is not None and "{" in self.library.replace("{python}", ""):
@@ -206,13 +232,18 @@ class Expectation(Selector):
 
 
 class Axes(_Model):
-    """Values of the axes; where one is left out, the matrix's own values hold."""
+    """Values of the axes; where one is left out, the matrix's own values hold.
+
+    ``extensions`` and ``checks`` go together: who names one of them and not the other gets none
+    of the other. Checks are asked without a remedy.
+    """
 
     uv: Annotated[tuple[UvVersion, ...], Axis] | None = None
     python: Annotated[tuple[PythonVersion, ...], Axis] | None = None
     platforms: Annotated[tuple[Platform, ...], Axis] | None = None
     bases: Annotated[tuple[Name, ...], Axis] | None = None
     extensions: Annotated[tuple[Name, ...], Axis] | None = None
+    checks: Annotated[tuple[Name, ...], Axis] | None = None
     remedies: Annotated[tuple[Remedy, ...], Axis] | None = None
 
     @model_validator(mode="after")
@@ -251,6 +282,10 @@ class Matrix(_Model):
     platforms: Annotated[tuple[Platform, ...], Axis, Field(min_length=1)]
     bases: Annotated[dict[Name, Base], Field(min_length=1)]
     extensions: Annotated[dict[Name, Extension], Field(min_length=1)]
+    checks: dict[Name, Check] = {}
+    """Questions asked of the interpreter itself."""
+    upgrade_from: UvVersion | None = None
+    """The uv whose interpreter is in place before the remedies that upgrade."""
     remedies: Annotated[tuple[Remedy, ...], Axis, Field(min_length=1)] = (Remedy.NONE,)
     """What is done about the breakage before importing."""
     include: tuple[Inclusion, ...] = ()
@@ -265,6 +300,27 @@ class Matrix(_Model):
         if "default" not in self.profiles:
             raise ValueError("'profiles' must have one called 'default'")
         return self
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> Self:
+        if both := sorted(set(self.extensions) & set(self.checks)):
+            raise ValueError(f"{both[0]!r} is the name of an extension and of a check")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_what_to_upgrade(self) -> Self:
+        asked = {remedy for entry in self.entries for remedy in entry.remedies or ()}
+        upgrading = sorted(r for r in {*asked, *self.remedies} if r.uv_command)
+        if upgrading and self.upgrade_from is None:
+            raise ValueError(f"remedy {upgrading[0]} needs 'upgrade_from', such as 0.7.6")
+        return self
+
+    @property
+    def entries(self) -> tuple[Axes, ...]:
+        """Every part of the file that names values of the axes: profiles and inclusions."""
+        profiles = self.profiles.values()
+        included = (entry for profile in profiles for entry in profile.include)
+        return (*self.include, *profiles, *included)
 
 
 def load(path: Path) -> Matrix:
@@ -319,12 +375,16 @@ def _did_you_mean(location: yamlfile.Location) -> str:
     parts: dict[str | int, type[_Model]] = {
         "bases": Base,
         "extensions": Extension,
+        "checks": Check,
         "expectations": Expectation,
         "exclude": Exclusion,
         "include": Inclusion,
         "profiles": Inclusion if "include" in location else Profile,
     }
-    model = Matrix if len(location) == 1 else parts[location[0]]
+    if location[2:3] == ("applies",):
+        model: type[_Model] = Conditions
+    else:
+        model = Matrix if len(location) == 1 else parts[location[0]]
     close = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -337,6 +397,7 @@ def _dangling_names(matrix: Matrix) -> Iterator[tuple[yamlfile.Location, str]]:
         "platform": [str(platform) for platform in matrix.platforms],
         "base": list(matrix.bases),
         "extension": list(matrix.extensions),
+        "check": list(matrix.checks),
         "remedy": [str(remedy) for remedy in Remedy],
     }
     inclusions: list[tuple[yamlfile.Location, Axes]] = [
@@ -349,25 +410,39 @@ def _dangling_names(matrix: Matrix) -> Iterator[tuple[yamlfile.Location, str]]:
         ]
     for location, entry in inclusions:
         # Only names that are defined elsewhere can dangle; uv versions may be new here.
-        for field, allowed in (("bases", axes["base"]), ("extensions", axes["extension"])):
+        for field, kind in (("bases", "base"), ("extensions", "extension"), ("checks", "check")):
+            allowed = axes[kind]
             for value in getattr(entry, field) or ():
                 if value not in allowed:
                     yield (*location, field), _no_such(value, allowed)
         axes["uv"] += entry.uv or ()
         axes["python"] += entry.python or ()
         axes["platform"] += (str(platform) for platform in entry.platforms or ())
-    selectors: list[tuple[yamlfile.Location, Selector]] = [
+    samples: dict[str, Mapping[str, Sample]] = {
+        "extensions": matrix.extensions,
+        "checks": matrix.checks,
+    }
+    selectors: list[tuple[yamlfile.Location, Conditions]] = [
+        *(
+            ((section, name, "applies"), sample.applies)
+            for section, entries in samples.items()
+            for name, sample in entries.items()
+        ),
         *((("exclude", i), entry) for i, entry in enumerate(matrix.exclude)),
         *((("expectations", i), entry) for i, entry in enumerate(matrix.expectations)),
     ]
     for location, selector in selectors:
         for field, allowed in axes.items():
-            for pattern in getattr(selector, field):
+            # What applies to a release of the past may name versions that are not tested now.
+            if not isinstance(selector, Selector) and field in ("uv", "python"):
+                continue
+            for pattern in getattr(selector, field, ()):
                 if not any(fnmatchcase(value, pattern) for value in allowed):
                     yield (*location, field), _no_such(pattern, allowed)
 
 
 def _no_such(value: str, allowed: list[str]) -> str:
     close = difflib.get_close_matches(value, allowed, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(allowed)}"
+    there = ", ".join(allowed) or "none"
+    hint = f"; did you mean {close[0]!r}?" if close else f"; there are: {there}"
     return f"{value!r} matches nothing{hint}"

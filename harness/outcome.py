@@ -7,19 +7,28 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """How far a cell got. Only ``import`` says anything about the extension."""
+    """How far a cell got. Only the last two say anything about what is under test."""
 
     ENGINE = "engine"
     IMAGE = "image"
     INTERPRETER = "interpreter"
     INSTALL = "install"
     IMPORT = "import"
+    """An extension was imported, or failed to be."""
+    CHECK = "check"
+    """A check asked its question of the interpreter."""
 
 
 class Reason(StrEnum):
-    """The way an import ended, or ``untestable`` where it was never tried."""
+    """The way a cell ended; the last two where nothing was tried."""
 
     IMPORTS = "imports"
+    SPLIT_BINDING = "split-binding"
+    """It imports, but some of its C API is a second copy's, which the interpreter never ran."""
+    PASSES = "passes"
+    """A check found nothing wrong."""
+    FAILS = "fails"
+    """A check found what it looks for."""
     MISSING_LIBRARY = "missing-library"
     UNDEFINED_SYMBOL = "undefined-symbol"
     IMPORT_ERROR = "import-error"
@@ -27,6 +36,14 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out-of-memory"
     UNTESTABLE = "untestable"
+    """Something of ours, or of the machine's, stood in the way."""
+    NOT_APPLICABLE = "not-applicable"
+    """The question does not arise here: nothing to patch, another release's regression, …"""
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether this is an answer at all."""
+        return self not in (Reason.UNTESTABLE, Reason.NOT_APPLICABLE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +51,9 @@ class Outcome:
     """Stage and reason of one cell, with the evidence.
 
     ``missing_library`` is the soname that the loader did not find, only with ``missing-library``.
-    ``seconds`` is the wall time of the import inside the container, None where it never ended.
-    ``evidence`` holds JSON values only: exception type, mapped libpython files, module files, ….
+    ``seconds`` is the wall time of the import or check inside the container, None where it never
+    ended. ``evidence`` holds JSON values only: exception type, mapped libpython files, to which
+    files symbols bound, a check's findings, ….
     """
 
     stage: Stage
@@ -46,7 +64,7 @@ class Outcome:
     evidence: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.reason is Reason.UNTESTABLE) == (self.stage is Stage.IMPORT):
+        if self.reason.was_tried != (self.stage in (Stage.IMPORT, Stage.CHECK)):
             raise ValueError(f"{self.reason} cannot be the outcome of stage {self.stage}")
         if (self.missing_library is not None) != (self.reason is Reason.MISSING_LIBRARY):
             raise ValueError(f"{self.reason} with missing library {self.missing_library!r}")
@@ -54,11 +72,16 @@ class Outcome:
     @property
     def short(self) -> str:
         """One phrase for people, such as ``missing-library libGL.so.1``."""
-        if self.reason is Reason.UNTESTABLE:
-            return f"untestable ({self.stage})"
+        if not self.reason.was_tried:
+            return f"{self.reason} ({self.stage})"
         return f"{self.reason} {self.missing_library}" if self.missing_library else str(self.reason)
 
 
 def untestable(stage: Stage, message: str) -> Outcome:
-    """The outcome of a cell that failed before its import was tried."""
+    """The outcome of a cell that failed before its question was asked."""
     return Outcome(stage=stage, reason=Reason.UNTESTABLE, message=message)
+
+
+def not_applicable(stage: Stage, message: str) -> Outcome:
+    """The outcome of a cell whose question does not arise."""
+    return Outcome(stage=stage, reason=Reason.NOT_APPLICABLE, message=message)

@@ -7,26 +7,21 @@ same ids in the same order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
 
+from packaging.version import Version
+
 from harness.errors import ConfigurationError, SelectionError
 from harness.lock import Lock
-from harness.matrix import Axes, Expectation, Extension, Matrix
+from harness.matrix import Axes, Expectation, Kind, Matrix, Sample
 from harness.outcome import Reason
 from harness.platforms import Platform
 from harness.releases import LinkModel, link_model
 from harness.remedies import Remedy
-
-
-class Source(StrEnum):
-    """Where an interpreter comes from. A replica is never passed off as the release."""
-
-    REPLICA = "replica"
-    UPSTREAM = "upstream"
+from harness.sources import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +59,28 @@ class Environment:
     base: str
     packages: tuple[str, ...] = ()
     """Debian packages that the extensions tested here need, beyond the base's own."""
+    upgrade: Upgrade | None = None
 
     @property
     def id(self) -> str:
         """Such as ``uv0.7.6-cp313-20250517~replica-aarch64-debian13``."""
         packages = "".join(f"+{name}" for name in self.packages)
-        return f"uv{self.uv}-{self.interpreter.id}-{self.base}{packages}"
+        upgrade = f"+{self.upgrade.remedy}-after-uv{self.upgrade.uv}" if self.upgrade else ""
+        return f"uv{self.uv}-{self.interpreter.id}-{self.base}{packages}{upgrade}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """An older uv had installed its interpreter and made the venv before this uv came."""
+
+    uv: str
+    interpreter: Interpreter
+    remedy: Remedy
+    """Which command of the newer uv was then run."""
+
+    def before(self, environment: Environment) -> Environment:
+        """The environment as the older uv left it."""
+        return replace(environment, uv=self.uv, interpreter=self.interpreter, upgrade=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +99,29 @@ class Expected:
         return f"{self.reason} {self.library}" if self.library else str(self.reason)
 
 
+SUCCESS = {
+    Kind.EXTENSION: Expected(),
+    Kind.CHECK: Expected(reason=Reason.PASSES, why="A healthy interpreter passes"),
+}
+KINDS = tuple(str(kind) for kind in Kind)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Environment × extension × remedy: one test, one line of results."""
+    """Environment × sample × remedy: one test, one line of results."""
 
     environment: Environment
     extension: str
-    sample: Extension = field(compare=False)
+    """Name of the extension, or of the check."""
+    sample: Sample = field(compare=False)
     remedy: Remedy
     expected: Expected
+    not_applicable: str | None = None
+    """Why the question does not arise here; None where it does."""
 
     @property
     def id(self) -> str:
-        """Readable and stable; the packages are the extension's own business, so not in it."""
+        """Readable and stable; the packages are the sample's own business, so not in it."""
         interpreter = self.environment.interpreter
         remedy = "" if self.remedy is Remedy.NONE else f"+{self.remedy}"
         return (
@@ -118,26 +139,28 @@ class Selection:
     platform: tuple[str, ...] = ()
     base: tuple[str, ...] = ()
     extension: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
     remedy: tuple[str, ...] = ()
 
     def apply(self, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
         """The selected cells, or :class:`SelectionError` naming the option that selects none."""
-        for axis in ("uv", "release", "platform", "base", "extension", "remedy"):
-            patterns: tuple[str, ...] = getattr(self, axis)
-            if not patterns:
-                continue
-            there = list(dict.fromkeys(_coordinates(cell)[axis] for cell in cells))
-            for pattern in patterns:
-                if not any(fnmatchcase(value, pattern) for value in there):
+        # No cell is on both of extension and check: these two add up, all others narrow.
+        for axes in (("uv",), ("release",), ("platform",), ("base",), KINDS, ("remedy",)):
+            chosen: set[str] = set()
+            asked = [(axis, pattern) for axis in axes for pattern in getattr(self, axis)]
+            for axis, pattern in asked:
+                there = list(dict.fromkeys(filter(None, (where(c).get(axis) for c in cells))))
+                found = [value for value in there if fnmatchcase(value, pattern)]
+                if not found:
                     raise SelectionError(
                         f"--{axis} {pattern!r} selects nothing",
-                        advice=f"What is left to select from: {', '.join(there)}.",
+                        advice=f"What is left to select from: {', '.join(there) or 'nothing'}.",
                     )
-            cells = tuple(
-                cell
-                for cell in cells
-                if any(fnmatchcase(_coordinates(cell)[axis], pattern) for pattern in patterns)
-            )
+                chosen.update(found)
+            if asked:
+                cells = tuple(
+                    cell for cell in cells if chosen & {where(cell).get(axis) for axis in axes}
+                )
         return cells
 
 
@@ -178,47 +201,86 @@ def environments(cells: tuple[Cell, ...]) -> tuple[Environment, ...]:
 
 
 def _product(matrix: Matrix, lock: Lock, axes: Axes, source: Source) -> Iterator[Cell]:
-    for uv, python, platform, base, name, remedy in product(
+    for uv, python, platform, base, (name, sample), remedy in product(
         axes.uv or matrix.uv,
         axes.python or matrix.python,
         axes.platforms or matrix.platforms,
         axes.bases or tuple(matrix.bases),
-        axes.extensions or tuple(matrix.extensions),
+        _samples(matrix, axes),
         axes.remedies or matrix.remedies,
     ):
-        default = lock.default(uv, python, platform)
-        interpreter = Interpreter(
-            python=python,
-            version=default.version,
-            release=default.release,
-            platform=platform,
-            source=source,
-            url=default.url,
-        )
-        sample = matrix.extensions[name]
-        packages = tuple(sorted(set(sample.packages) - set(matrix.bases[base].packages)))
+        if sample.kind is Kind.CHECK and remedy is not Remedy.NONE:
+            continue
         cell = Cell(
-            environment=Environment(uv=uv, interpreter=interpreter, base=base, packages=packages),
+            environment=_environment(matrix, lock, uv, python, platform, base, sample, source),
             extension=name,
             sample=sample,
             remedy=remedy,
-            expected=Expected(),
+            expected=SUCCESS[sample.kind],
         )
-        coordinates = _coordinates(cell)
-        where = {**coordinates, "link_model": interpreter.link_model}
-        if any(rule.matches(**where) for rule in matrix.exclude):  # type: ignore[arg-type]
+        if remedy.uv_command:
+            cell = _upgraded(cell, matrix, lock)
+        coordinates = where(cell)
+        if any(rule.matches(coordinates) for rule in matrix.exclude):
             continue
-        for rule in matrix.expectations:
-            if rule.matches(**where):  # type: ignore[arg-type]
-                cell = Cell(
-                    environment=cell.environment,
-                    extension=name,
-                    sample=sample,
-                    remedy=remedy,
-                    expected=_expected(rule, python),
-                )
-                break
-        yield cell
+        if not sample.applies.matches(coordinates):
+            cell = replace(cell, not_applicable=f"it is asked only of {sample.applies.words}")
+        rule = next((r for r in matrix.expectations if r.matches(coordinates)), None)
+        yield replace(cell, expected=_expected(rule, python)) if rule else cell
+
+
+def _samples(matrix: Matrix, axes: Axes) -> tuple[tuple[str, Sample], ...]:
+    if axes.extensions is None and axes.checks is None:
+        return (*matrix.extensions.items(), *matrix.checks.items())
+    extensions = ((name, matrix.extensions[name]) for name in axes.extensions or ())
+    return (*extensions, *((name, matrix.checks[name]) for name in axes.checks or ()))
+
+
+def _environment(
+    matrix: Matrix,
+    lock: Lock,
+    uv: str,
+    python: str,
+    platform: Platform,
+    base: str,
+    sample: Sample,
+    source: Source,
+) -> Environment:
+    return Environment(
+        uv=uv,
+        interpreter=_default_interpreter(lock, uv, python, platform, source),
+        base=base,
+        packages=tuple(sorted(set(sample.packages) - set(matrix.bases[base].packages))),
+    )
+
+
+def _default_interpreter(
+    lock: Lock, uv: str, python: str, platform: Platform, source: Source
+) -> Interpreter:
+    default = lock.default(uv, python, platform)
+    return Interpreter(
+        python=python,
+        version=default.version,
+        release=default.release,
+        platform=platform,
+        source=source,
+        url=default.url,
+    )
+
+
+def _upgraded(cell: Cell, matrix: Matrix, lock: Lock) -> Cell:
+    """The same cell, where an older uv had been before."""
+    now = cell.environment
+    old = matrix.upgrade_from
+    assert old is not None  # the model asks for it where such a remedy is named
+    if Version(now.uv) <= Version(old):
+        return replace(cell, not_applicable=f"uv {now.uv} is not newer than uv {old}")
+    interpreter = now.interpreter
+    before = _default_interpreter(
+        lock, old, interpreter.python, interpreter.platform, interpreter.source
+    )
+    upgrade = Upgrade(uv=old, interpreter=before, remedy=cell.remedy)
+    return replace(cell, environment=replace(now, upgrade=upgrade))
 
 
 def _expected(rule: Expectation, python: str) -> Expected:
@@ -234,13 +296,17 @@ def _expected(rule: Expectation, python: str) -> Expected:
     )
 
 
-def _coordinates(cell: Cell) -> dict[str, str]:
+def where(cell: Cell) -> dict[str, str]:
+    """A cell's coordinate on each axis that it is on."""
+    interpreter = cell.environment.interpreter
     return {
-        "extension": cell.extension,
+        str(cell.sample.kind): cell.extension,
         "uv": cell.environment.uv,
-        "python": cell.environment.interpreter.python,
-        "release": cell.environment.interpreter.release,
-        "platform": str(cell.environment.interpreter.platform),
+        "python": interpreter.python,
+        "release": interpreter.release,
+        "link_model": str(interpreter.link_model),
+        "platform": str(interpreter.platform),
         "base": cell.environment.base,
+        "source": str(interpreter.source),
         "remedy": str(cell.remedy),
     }

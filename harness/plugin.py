@@ -20,19 +20,25 @@ from _pytest.terminal import TerminalReporter
 
 from harness import lock, matrix, owner
 from harness.errors import ConfigurationError, HarnessError
-from harness.plan import Cell, Selection, Source, plan
+from harness.matrix import Kind
+from harness.outcome import Stage, not_applicable
+from harness.plan import SUCCESS, Cell, Selection, plan
 from harness.results import Result, Writer, result_of
+from harness.sources import Source
+from harness.verdict import Status, explain, judge
 
 if TYPE_CHECKING:
     from harness.containers import Containers
-    from harness.outcome import Outcome
     from harness.prepared import Prepared
 
 PROJECT = Path(__file__).parent.parent
-AXES = ("uv", "release", "platform", "extension", "remedy", "base")
+AXES = ("uv", "release", "platform", "extension", "check", "remedy", "base")
 
 RESULT = "pbs_matrix_result"
 """Attribute of a report with a cell's result as JSON; xdist carries it to the controller."""
+
+FIXTURES = {"cell": Kind.EXTENSION, "check": Kind.CHECK}
+"""Names of the parameters that ask for cells of a kind."""
 
 RUN = pytest.StashKey["Run"]()
 CONTROLLER = pytest.StashKey["Controller"]()
@@ -139,13 +145,25 @@ class Run:
 
         return Containers(engine.connect(), self.name, self.owner, self.directory)
 
-    def observe(self, cell: Cell) -> Outcome:
-        """Run a cell, and keep its result for the report."""
-        from harness import cells
+    def verify(self, cell: Cell) -> None:
+        """Run a cell, keep its result for the report, and fail or skip as that asks for."""
+        if cell.not_applicable is not None:
+            outcome, pins = not_applicable(Stage.INTERPRETER, cell.not_applicable), {}
+        else:
+            from harness import cells
 
-        outcome = cells.observe(cell, self.prepared, self._containers)
-        self.last = result_of(cell, outcome, self.prepared.pins(cell))
-        return outcome
+            outcome = cells.observe(cell, self.prepared, self._containers)
+            pins = self.prepared.pins(cell)
+        self.last = result_of(cell, outcome, pins)
+        match judge(outcome, cell.expected):
+            case Status.AS_EXPECTED:
+                pass
+            case Status.NOT_APPLICABLE:
+                pytest.skip(explain(outcome, cell.expected))
+            case Status.UNTESTABLE if self.allow_untestable:
+                pytest.skip(explain(outcome, cell.expected))
+            case _:
+                pytest.fail(explain(outcome, cell.expected), pytrace=False)
 
 
 class Controller:
@@ -172,10 +190,11 @@ class Controller:
         self._prepared = True
         try:
             cells = tuple(cell for cell in self._run.cells if cell.id in chosen)
-            if cells:
-                self._prepare(cells)
-                if path := self._config.getoption("--results"):
-                    self._writer = Writer(self._config.invocation_params.dir / path)
+            applicable = tuple(cell for cell in cells if cell.not_applicable is None)
+            if applicable:
+                self._prepare(applicable)
+            if cells and (path := self._config.getoption("--results")):
+                self._writer = Writer(self._config.invocation_params.dir / path)
         except HarnessError as error:
             self._say(f"error: {error}", red=True)
             pytest.exit("nothing was tested", returncode=int(error.exit_code))
@@ -285,7 +304,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in (
         "x86_64: cells for x86_64",
         "aarch64: cells for aarch64",
-        "known_breakage: cells that are expected to fail to import",
+        "known_breakage: cells that are expected to fail",
     ):
         config.addinivalue_line("markers", line)
     joined = getattr(config, "workerinput", {}).get("pbs_matrix")
@@ -300,8 +319,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each cell, marked by platform and by what is expected."""
-    if "cell" not in metafunc.fixturenames:
+    """One test for each cell of its kind, marked by platform and by what is expected."""
+    kind = next((k for name, k in FIXTURES.items() if name in metafunc.fixturenames), None)
+    if kind is None:
         return
     run = metafunc.config.stash[RUN]
     try:
@@ -311,8 +331,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     parameters = [
         pytest.param(cell, id=cell.id, marks=[getattr(pytest.mark, name) for name in _marks(cell)])
         for cell in cells
+        if cell.sample.kind is kind
     ]
-    metafunc.parametrize("cell", parameters)
+    (name,) = (name for name, k in FIXTURES.items() if k is kind)
+    metafunc.parametrize(name, parameters)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Drop the test that pytest makes up, to skip it, where no cell of a kind is selected."""
+    items[:] = [item for item in items if not item.name.endswith("[NOTSET]")]
 
 
 @pytest.fixture(scope="session")
@@ -336,7 +364,8 @@ def pytest_runtest_makereport(
 
 def _marks(cell: Cell) -> list[str]:
     marks = [str(cell.environment.interpreter.platform)]
-    return marks if cell.expected.reason == "imports" else [*marks, "known_breakage"]
+    is_broken = cell.expected.reason is not SUCCESS[cell.sample.kind].reason
+    return [*marks, "known_breakage"] if is_broken else marks
 
 
 def _check_root(config: pytest.Config) -> None:

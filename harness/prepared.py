@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.extensions import tree_name
 from harness.images import Image
 from harness.outcome import Stage
 from harness.plan import Cell, Environment
@@ -24,16 +25,20 @@ class PreparedEnvironment(_Model):
     image: Image | None = None
     archive_sha256: str | None = None
     uv_sha256: str | None = None
+    before: PreparedEnvironment | None = None
+    """Of one that is upgraded: what the older uv had made."""
     failed_stage: Stage | None = None
     problem: str = ""
 
 
 class PreparedExtension(_Model):
-    """An extension's unpacked files for one CPython and platform, or why there are none."""
+    """A sample's unpacked files for one CPython and platform, or why there are none."""
 
     tree: Path | None = None
     wheels: dict[str, str] = {}
     problem: str = ""
+    not_applicable: bool = False
+    """Whether ``problem`` says that there is nothing to be done, rather than what failed."""
 
 
 class Prepared(_Model):
@@ -49,14 +54,14 @@ class Prepared(_Model):
     extensions: dict[str, PreparedExtension]
     """By the key of :func:`extension_key`."""
     wanted: dict[str, tuple[str, ...]]
-    """Names of the extensions that each environment's container gets, by environment id."""
+    """Names of the directories that each environment's container gets, by environment id."""
 
     def extension(self, cell: Cell) -> PreparedExtension:
-        """A cell's extension."""
-        return self.extensions[extension_key(cell.extension, cell.environment)]
+        """A cell's sample."""
+        return self.extensions[extension_key(tree_name(cell), cell.environment)]
 
     def trees(self, environment: Environment) -> dict[str, Path]:
-        """The unpacked extensions of an environment, by name."""
+        """The unpacked samples of an environment, by the name of their directory."""
         found = {
             name: self.extensions[extension_key(name, environment)].tree
             for name in self.wanted[environment.id]
@@ -73,6 +78,8 @@ class Prepared(_Model):
             "base_digest": image.base_digest if image else None,
             "uv_sha256": environment.uv_sha256,
             "archive_sha256": environment.archive_sha256,
+            "before": environment.before
+            and environment.before.model_dump(include={"archive_sha256", "uv_sha256"}),
             "wheels": self.extension(cell).wheels,
             "qemu": self.emulators[cell.environment.interpreter.platform],
             "engine": self.engine_version,
@@ -89,5 +96,5 @@ class Prepared(_Model):
 
 
 def extension_key(name: str, environment: Environment) -> str:
-    """Which files of an extension an environment gets."""
+    """Which files an environment gets for a directory of samples."""
     return f"{name}-{environment.interpreter.python}-{environment.interpreter.platform}"

@@ -22,6 +22,7 @@ from harness import (
     interpreters,
     uvbinary,
 )
+from harness.builder import Builder
 from harness.errors import (
     DiskFullError,
     EmulationMissingError,
@@ -29,12 +30,13 @@ from harness.errors import (
     HarnessError,
     LockError,
 )
+from harness.extensions import NothingToDo, tree_name
 from harness.images import Image, Images, Origin
 from harness.interpreters import Archive
 from harness.lock import Lock
 from harness.matrix import Matrix
 from harness.outcome import Stage
-from harness.plan import Cell, Environment, environments
+from harness.plan import Cell, Environment, Interpreter, environments
 from harness.platforms import Platform
 from harness.prepared import Prepared, PreparedEnvironment, PreparedExtension, extension_key
 
@@ -55,7 +57,10 @@ def prepare(
     beside: Path,
     say: Say,
 ) -> Prepared:
-    """Make or find everything that some cells need. ``beside``: the matrix file's directory."""
+    """Make or find everything that some applicable cells need.
+
+    ``beside`` is the matrix file's directory.
+    """
     platforms = {cell.environment.interpreter.platform for cell in cells}
     check_emulation(platforms, client)
     if dead := containers.reap_dead(client):
@@ -102,15 +107,20 @@ def _prepare(
 ) -> Prepared:
     all_environments = environments(cells)
     images = Images(client)
-    made_extensions = {extension_key(cell.extension, cell.environment): cell for cell in cells}
+    builder = Builder(images, lock, run=run, owner=owner)
+    made_extensions = {extension_key(tree_name(cell), cell.environment): cell for cell in cells}
     failures: list[HarnessError] = []
     extension_jobs = {
-        key: pool.submit(_extension, cell, lock, beside, failures)
+        key: pool.submit(_extension, cell, lock, beside, builder, failures)
         for key, cell in made_extensions.items()
     }
     archive_jobs = {
         interpreter: pool.submit(interpreters.provide, interpreter)
-        for interpreter in dict.fromkeys(e.interpreter for e in all_environments)
+        for interpreter in dict.fromkeys(
+            i
+            for e in all_environments
+            for i in (e.interpreter, *([e.upgrade.interpreter] if e.upgrade else []))
+        )
     }
     base_jobs = {}
     for environment in all_environments:
@@ -137,7 +147,7 @@ def _prepare(
             images,
             lock,
             base.result,
-            archive_jobs[environment.interpreter].result,
+            lambda interpreter: archive_jobs[interpreter].result(),
             failures,
         )
         progress = f"[{next(counter)}/{len(all_environments)}] image {environment.id}"
@@ -153,10 +163,11 @@ def _prepare(
     prepared_extensions = {key: job.result() for key, job in extension_jobs.items()}
     for wanted, extension in prepared_extensions.items():
         if extension.tree is None:
-            say(f"extension {wanted}: untestable: {extension.problem}")
-    if not any(
+            verdict = "not applicable" if extension.not_applicable else "untestable"
+            say(f"extension {wanted}: {verdict}: {extension.problem}")
+    if failures and not any(
         made[cell.environment].image
-        and prepared_extensions[extension_key(cell.extension, cell.environment)].tree
+        and prepared_extensions[extension_key(tree_name(cell), cell.environment)].tree
         for cell in cells
     ):
         # One message instead of one for each cell.
@@ -173,7 +184,7 @@ def _prepare(
         extensions=prepared_extensions,
         wanted={
             environment.id: tuple(
-                sorted({c.extension for c in cells if c.environment == environment})
+                sorted({tree_name(c) for c in cells if c.environment == environment})
             )
             for environment in all_environments
         },
@@ -199,15 +210,14 @@ def _base_key(environment: Environment, matrix: Matrix) -> tuple[str, Platform, 
 
 
 def _extension(
-    cell: Cell, lock: Lock, beside: Path, failures: list[HarnessError]
+    cell: Cell, lock: Lock, beside: Path, builder: Builder, failures: list[HarnessError]
 ) -> PreparedExtension:
-    interpreter = cell.environment.interpreter
     try:
-        installed = extensions.provide(
-            cell.extension, cell.sample, interpreter.python, interpreter.platform, lock, beside
-        )
+        installed = extensions.provide(cell, lock, beside, builder.wheel)
     except ENDS_THE_RUN:
         raise
+    except NothingToDo as reason:
+        return PreparedExtension(problem=str(reason), not_applicable=True)
     except HarnessError as error:
         failures.append(error)
         return PreparedExtension(problem=error.problem)
@@ -219,21 +229,35 @@ def _environment(
     images: Images,
     lock: Lock,
     base: Callable[[], Image],
-    archive: Callable[[], Archive],
+    archive: Callable[[Interpreter], Archive],
     failures: list[HarnessError],
 ) -> PreparedEnvironment:
-    interpreter = environment.interpreter
     stage = Stage.INTERPRETER
-    try:
+
+    def install(
+        environment: Environment, before: PreparedEnvironment | None = None
+    ) -> PreparedEnvironment:
+        """The image in which an environment's uv has done its part, on what was before."""
+        nonlocal stage
+        interpreter = environment.interpreter
+        stage = Stage.INTERPRETER
         uvbinary.verify(lock, environment.uv, interpreter.python, interpreter.platform)
         wheel = lock.uv_wheel(environment.uv, interpreter.platform)
         uv = uvbinary.fetch(wheel)
-        made = archive()
+        made = archive(interpreter)
         stage = Stage.IMAGE
-        image = images.environment(environment, base(), made, uv, wheel.sha256)
+        on = before.image if before and before.image else base()
+        image = images.environment(environment, on, made, uv, wheel.sha256)
+        return PreparedEnvironment(
+            image=image, archive_sha256=made.sha256, uv_sha256=wheel.sha256, before=before
+        )
+
+    try:
+        if environment.upgrade:
+            return install(environment, install(environment.upgrade.before(environment)))
+        return install(environment)
     except ENDS_THE_RUN:
         raise
     except HarnessError as error:
         failures.append(error)
         return PreparedEnvironment(failed_stage=stage, problem=error.problem)
-    return PreparedEnvironment(image=image, archive_sha256=made.sha256, uv_sha256=wheel.sha256)

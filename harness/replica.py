@@ -129,28 +129,34 @@ def _debian_python(platform: Platform) -> Path:
 
     def make(path: Path) -> None:
         path.mkdir()
-        tar_path = path / "packages.tar"
-        debian.unpack(
-            [f"python{PYTHON}", f"libpython{PYTHON}", f"libpython{PYTHON}-dev"],
-            platform,
-            tar_path,
-            suite=debian.SUITE,
-        )
         root = path / "root"
-        wanted = ("./usr/bin/python", "./usr/lib/", "./usr/include/")
-        archives.extract(tar_path, root, below=wanted)
-        tar_path.unlink()
-        _lay_out(root, path / "python", platform)
+        unpack(root, platform)
+        lay_out(root, path / "python", platform)
         (path / "bin").mkdir()
         shutil.copy2(root / f"usr/bin/python{PYTHON}", path / "bin" / "static")
-        _link_launcher(path, platform)
-        (path / "version").write_text(_patch_version(path / "python"))
+        link_launcher(path, platform)
+        (path / "version").write_text(patch_version(path / "python"))
         shutil.rmtree(root)
 
     return cache.entry("debian-python", cache.digest(RECIPE, debian.SUITE, platform), make)
 
 
-def _lay_out(root: Path, layout: Path, platform: Platform) -> None:
+def unpack(root: Path, platform: Platform) -> None:
+    """Unpack Debian's CPython, what it needs and what is built against it."""
+    tar_path = root.with_suffix(".tar")
+    debian.unpack(
+        [f"python{PYTHON}", f"libpython{PYTHON}", f"libpython{PYTHON}-dev"],
+        platform,
+        tar_path,
+        suite=debian.SUITE,
+    )
+    wanted = ("./usr/bin/python", "./usr/lib/", "./usr/include/")
+    archives.extract(tar_path, root, below=wanted)
+    tar_path.unlink()
+
+
+def lay_out(root: Path, layout: Path, platform: Platform) -> None:
+    """Copy unpacked packages into PBS's layout: all but ``bin/pythonX.Y`` and libpython3.so."""
     standard_library = f"lib/python{PYTHON}"
     shutil.copytree(
         root / "usr" / standard_library,
@@ -175,8 +181,11 @@ def _lay_out(root: Path, layout: Path, platform: Platform) -> None:
         (layout / "bin" / name).symlink_to(f"python{PYTHON}")
 
 
-def _link_launcher(entry: Path, platform: Platform) -> None:
-    """Build the shared model's interpreter, and the libpython3.so that Debian does not ship."""
+def link_launcher(entry: Path, platform: Platform) -> None:
+    """Build the shared model's interpreter, and the libpython3.so that Debian does not ship.
+
+    ``entry`` holds a layout, ``python/``; the interpreter becomes ``bin/shared`` beside it.
+    """
     source = entry / "launcher.c"
     source.write_text(LAUNCHER)
     library = entry / "python" / "lib"
@@ -203,7 +212,8 @@ def _link_launcher(entry: Path, platform: Platform) -> None:
     empty.unlink()
 
 
-def _patch_version(layout: Path) -> str:
+def patch_version(layout: Path) -> str:
+    """The CPython version of a layout, such as 3.13.5."""
     header = (layout / f"include/python{PYTHON}/patchlevel.h").read_text()
     line = next(line for line in header.splitlines() if line.startswith("#define PY_VERSION "))
     return line.split('"')[1]

@@ -11,15 +11,17 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import ConfigurationError
+from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage
-from harness.plan import Cell, Source
+from harness.plan import Cell
 from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.remedies import Remedy
+from harness.sources import Source
 from harness.verdict import Status, judge
 
-SCHEMA: Literal[1] = 1
-"""Version of a line's format."""
+SCHEMA: Literal[2] = 2
+"""Version of a line's format; 2 has checks, remedies that upgrade and what does not apply."""
 
 
 class Result(BaseModel):
@@ -28,7 +30,7 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # One name for "schema" in the file; BaseModel has an attribute of that name.
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[1, 2] = SCHEMA
     id: str
     uv: str
     python: str
@@ -37,8 +39,12 @@ class Result(BaseModel):
     link_model: LinkModel
     platform: Platform
     base: str
+    kind: Kind = Kind.EXTENSION
     extension: str
+    """Name of the extension, or of the check."""
     remedy: Remedy
+    upgraded_from: str | None = None
+    """The uv that had installed the interpreter before, with the remedies that upgrade."""
     stage: Stage
     outcome: Reason
     missing_library: str | None
@@ -49,7 +55,7 @@ class Result(BaseModel):
     expected_link: str | None
     status: Status
     seconds: float | None
-    """Wall time of the import inside the container."""
+    """Wall time of the import or check inside the container."""
     evidence: dict[str, Any]
     pins: dict[str, Any]
 
@@ -57,6 +63,7 @@ class Result(BaseModel):
 def result_of(cell: Cell, outcome: Outcome, pins: dict[str, object]) -> Result:
     """The line for a cell and what happened in it."""
     interpreter = cell.environment.interpreter
+    upgrade = cell.environment.upgrade
     return Result(
         id=cell.id,
         uv=cell.environment.uv,
@@ -66,8 +73,10 @@ def result_of(cell: Cell, outcome: Outcome, pins: dict[str, object]) -> Result:
         link_model=interpreter.link_model,
         platform=interpreter.platform,
         base=cell.environment.base,
+        kind=cell.sample.kind,
         extension=cell.extension,
         remedy=cell.remedy,
+        upgraded_from=upgrade.uv if upgrade else None,
         stage=outcome.stage,
         outcome=outcome.reason,
         missing_library=outcome.missing_library,

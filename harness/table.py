@@ -9,28 +9,37 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.matrix import Kind
 from harness.outcome import Reason
-from harness.plan import Source
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.results import Result
+from harness.sources import Source
 from harness.verdict import Status
 
 # Letters as well as colours: not everybody sees colours, and not every terminal shows them.
 SYMBOLS: dict[str, tuple[str, str, str]] = {
-    "ok": ("ok", "green", "imports, as expected"),
+    "ok": ("ok", "green", "imports (a check: passes), as expected"),
+    "split": ("split", "yellow", "imports, but binds to a second libpython, as expected"),
     "fails": ("x", "yellow", "fails, as expected (known breakage)"),
     "regressed": ("REGR", "bold red", "regressed: does not do what was expected"),
-    "fixed": ("FIXED", "bold magenta", "fixed: imports, although breakage was expected"),
+    "fixed": ("FIXED", "bold magenta", "fixed: succeeds, although breakage was expected"),
     "untestable": ("?", "bold cyan", "untestable: no verdict"),
+    "not-applicable": ("-", "dim", "not applicable: the question does not arise there"),
 }
 
 
 def symbol(result: Result) -> str:
     """Key into :data:`SYMBOLS`."""
-    if result.status is Status.AS_EXPECTED:
-        return "ok" if result.outcome is Reason.IMPORTS else "fails"
-    return str(result.status)
+    if result.status is not Status.AS_EXPECTED:
+        return str(result.status)
+    match result.outcome:
+        case Reason.IMPORTS | Reason.PASSES:
+            return "ok"
+        case Reason.SPLIT_BINDING:
+            return "split"
+        case _:
+            return "fails"
 
 
 def render(results: Sequence[Result], console: Console) -> None:
@@ -41,11 +50,15 @@ def render(results: Sequence[Result], console: Console) -> None:
         title = f"{result.platform}, {result.base}"
         if len(pythons) > 1:
             title += f", CPython {result.python}"
+        if result.kind is Kind.CHECK:
+            title += ", checks of the interpreter"
         if result.remedy is not Remedy.NONE:
             title += f", remedy {result.remedy}"
         groups.setdefault(title, []).append(result)
     for title, group in groups.items():
-        console.print(Text(title, style="bold"), soft_wrap=True)
+        older = next((result.upgraded_from for result in group if result.upgraded_from), None)
+        after = f" after uv {older}" if older else ""
+        console.print(Text(title + after, style="bold"), soft_wrap=True)
         console.print(_table(group))
     _print_legend(results, console)
     console.print(summary(results), soft_wrap=True)
@@ -61,7 +74,7 @@ def _table(group: Sequence[Result]) -> Table:
         key=lambda column: (tuple(int(part) for part in column[0].split(".")), *column[1:]),
     )
     table = Table(header_style="")
-    table.add_column("extension", no_wrap=True)
+    table.add_column(str(group[0].kind), no_wrap=True)
     for uv, release, source, model in columns:
         mark = "~" if source is Source.REPLICA else ""
         header = Text(f"uv {uv}\n{release}{mark}\n{_model_name(model)}")
@@ -99,12 +112,14 @@ def _print_legend(results: Iterable[Result], console: Console) -> None:
 def summary(results: Sequence[Result]) -> str:
     """The counts, in one line."""
     statuses = Counter(result.status for result in results)
-    broken = sum(symbol(result) == "fails" for result in results)
+    broken = sum(symbol(result) in ("fails", "split") for result in results)
     replicas = sum(result.source is Source.REPLICA for result in results)
     parts = [f"{statuses[Status.AS_EXPECTED]} as expected ({broken} of them known breakage)"]
     parts += [
-        f"{statuses[status]} {status}"
-        for status in (Status.REGRESSED, Status.FIXED, Status.UNTESTABLE)
+        f"{statuses[status]} {status.replace('-', ' ')}"
+        for status in (Status.REGRESSED, Status.FIXED, Status.UNTESTABLE, Status.NOT_APPLICABLE)
+        # The first three are what a run is about; the last is there only in wider ones.
+        if statuses[status] or status is not Status.NOT_APPLICABLE
     ]
     noun = "cell" if len(results) == 1 else "cells"
     return f"{len(results)} {noun}: {', '.join(parts)}; {replicas} on replicas"

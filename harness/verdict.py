@@ -16,21 +16,27 @@ class Status(StrEnum):
     REGRESSED = "regressed"
     FIXED = "fixed"
     UNTESTABLE = "untestable"
+    NOT_APPLICABLE = "not-applicable"
 
 
 def judge(outcome: Outcome, expected: Expected) -> Status:
     """Compare; known breakage is as expected only when it is *that* breakage.
 
-    ``fixed`` means that the import succeeded although it was expected to fail. Another failure
-    than the expected one is ``regressed``: a missing libGL is no known missing libpython.
+    ``fixed`` means that the import (or the check) succeeded although it was expected to fail.
+    Another failure than the expected one is ``regressed``: a missing libGL is no known missing
+    libpython, and an import that binds to a second copy of libpython is no plain success.
     """
     match outcome.reason:
         case Reason.UNTESTABLE:
             return Status.UNTESTABLE
-        case Reason.IMPORTS:
-            return Status.AS_EXPECTED if expected.reason is Reason.IMPORTS else Status.FIXED
+        case Reason.NOT_APPLICABLE:
+            return Status.NOT_APPLICABLE
+        case Reason.IMPORTS | Reason.PASSES:
+            return Status.AS_EXPECTED if expected.reason is outcome.reason else Status.FIXED
         case (
-            Reason.MISSING_LIBRARY
+            Reason.SPLIT_BINDING
+            | Reason.FAILS
+            | Reason.MISSING_LIBRARY
             | Reason.UNDEFINED_SYMBOL
             | Reason.IMPORT_ERROR
             | Reason.CRASH
@@ -59,9 +65,11 @@ def explain(outcome: Outcome, expected: Expected) -> str:
             return f"regressed: {wanted}, but got {outcome.short}\n{outcome.message}".rstrip()
         case Status.FIXED:
             return (
-                f"fixed: expected {expected.short}, but it imports. "
+                f"fixed: expected {expected.short}, but it {outcome.short}. "
                 f"If that is for good, update the expectation in matrix.yaml.\n"
                 f"It was expected because: {expected.why}"
             )
         case Status.UNTESTABLE:
             return f"untestable: stage {outcome.stage} failed: {outcome.message}"
+        case Status.NOT_APPLICABLE:
+            return f"not applicable: {outcome.message}"

@@ -11,8 +11,9 @@ from pathlib import Path
 import docker
 import pytest
 
-from harness import engine, lock, matrix, owner, plan, preparing
+from harness import engine, extensions, lock, matrix, owner, plan, preparing
 from harness.containers import Containers
+from harness.platforms import Platform
 from harness.prepared import Prepared
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -97,6 +98,19 @@ def run_pytest(tmp_path: Path) -> Pytest:
         )
 
     return run
+
+
+def installed(
+    name: str, platform: Platform, project_matrix: matrix.Matrix, project_lock: lock.Lock
+) -> Path:
+    """The directory that a container gets for an extension of the matrix that needs no builder."""
+    selection = plan.Selection(extension=(name,), platform=(platform,), remedy=("none",))
+    cell = plan.plan(project_matrix, project_lock, profile="wide", selection=selection)[0]
+
+    def build_project(name: str, folder: Path, python: str, platform: Platform) -> Path:
+        raise AssertionError(f"{name} is a project")
+
+    return extensions.provide(cell, project_lock, PROJECT, build_project).tree
 
 
 def leftovers(client: docker.DockerClient, run: str | None = None) -> list[str]:

@@ -40,3 +40,31 @@ def missing(extension: str, link_model: str, base: str) -> str | None:
         # Debian ships no libpython3.so, so the distribution's libpython3.13 does not help.
         return "libpython3.so" if fails else None
     return LIBPYTHON if fails and base == "debian13" else None
+
+
+REMEDY_FAILS = {
+    # remedy: whether it leaves the extension broken, by column. Where a remedy upgrades, the
+    # column is that of the release which the newer uv brings; the older one had brought static.
+    "python-mscl": {
+        "preload": (0, 1, 0, 0),
+        "preload-by-path": (0, 0, 0, 0),
+        "ld-library-path": (0, 0, 0, 0),
+        "patchelf": (0, 0, 0, 0),
+        "upgrade-only": (1, 1, 1, 1),
+        "reinstall": (0, 1, 1, 0),
+    },
+    "ucxx-shaped": {
+        "preload": (0, 1, 0, 0),
+        "preload-by-path": (0, 0, 0, 0),
+        "ld-library-path": (0, 0, 0, 0),
+        "patchelf": (0, 0, 0, 0),
+        "upgrade-only": (1, 1, 1, 1),
+        "reinstall": (0, 1, 1, 1),
+    },
+}
+
+
+def missing_in_spite_of(remedy: str, extension: str, link_model: str) -> str | None:
+    """The library that should still be missing with a remedy, on the base without libpython."""
+    fails = REMEDY_FAILS[extension][remedy][COLUMNS.index(link_model)]
+    return LIBPYTHON if fails else None

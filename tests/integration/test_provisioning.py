@@ -16,11 +16,12 @@ from harness import archives, cache, extensions, index, interpreters, replica, u
 from harness.errors import FetchError, HashMismatchError, LockError
 from harness.lock import Lock
 from harness.matrix import Matrix
-from harness.plan import Interpreter, Source
+from harness.plan import Interpreter
 from harness.platforms import Platform
 from harness.releases import LinkModel
+from harness.sources import Source
 from tests import servers
-from tests.integration.conftest import PROJECT
+from tests.integration.conftest import PROJECT, installed
 
 ORACLE = Path(__file__).parent / "data" / "uv-default-release.tsv"
 """Read from each uv tag's own download metadata, apart from this project."""
@@ -145,6 +146,10 @@ SAMPLES: dict[str, dict[str, tuple[list[str], list[str], list[str]]]] = {
         "librunpath_plain_helper.so": ([LIBPYTHON], [], []),
     },
     "abi3-libpython3": {"abi3_libpython3.abi3.so": (["libpython3.so"], [], [])},
+    "deepbind-plugin": {
+        "deepbind_plugin{suffix}": ([], [], []),
+        "libdeepbind_plugin.so": ([LIBPYTHON], [], []),
+    },
 }
 
 
@@ -157,21 +162,25 @@ def test_the_dynamic_section_of_a_sample_is_what_its_name_says(
     project_lock: Lock,
 ) -> None:
     """Read from the built ELF, so that a change of the compiler cannot empty a test."""
-    sample = project_matrix.extensions[name]
-    installed = extensions.provide(name, sample, "3.13", platform, project_lock, PROJECT)
-    files = {p.relative_to(installed.tree).as_posix() for p in installed.tree.rglob("*.so")}
+    site = installed(name, platform, project_matrix, project_lock) / "site"
+    files = {p.relative_to(site).as_posix() for p in site.rglob("*.so")}
     suffix = f".cpython-313-{platform.triplet}.so"
     expected = {file.replace("{suffix}", suffix): tags for file, tags in SAMPLES[name].items()}
     assert files == set(expected)
     for file, (needed, rpath, runpath) in expected.items():
-        found = dynamic(installed.tree / file)
-        assert [n for n in found["NEEDED"] if not n.startswith("libc.so")] == needed, file
+        found = dynamic(site / file)
+        assert [n for n in found["NEEDED"] if not n.startswith(("libc.", "libdl."))] == needed, file
         assert (found["RPATH"], found["RUNPATH"]) == (rpath, runpath), file
 
 
 def test_every_sample_of_the_matrix_is_checked(project_matrix: Matrix) -> None:
-    """Here, so that a new one cannot be forgotten."""
-    assert set(SAMPLES) == {n for n, e in project_matrix.extensions.items() if e.source}
+    """Here, so that a new one cannot be forgotten; those of a build back end in test_building."""
+    recipes = {
+        name
+        for name, extension in project_matrix.extensions.items()
+        if extension.source and (PROJECT / extension.source / extensions.RECIPE_FILE).is_file()
+    }
+    assert set(SAMPLES) == recipes
 
 
 @pytest.mark.parametrize("platform", Platform)
@@ -179,9 +188,8 @@ def test_python_mscl_needs_libpython_and_has_no_search_path(
     platform: Platform, project_matrix: Matrix, project_lock: Lock
 ) -> None:
     """The real wheel, pinned by hash: what makes it the sample of issue 619."""
-    sample = project_matrix.extensions["python-mscl"]
-    installed = extensions.provide("python-mscl", sample, "3.13", platform, project_lock, PROJECT)
-    found = dynamic(installed.tree / "python_mscl" / "_mscl.so")
+    site = installed("python-mscl", platform, project_matrix, project_lock) / "site"
+    found = dynamic(site / "python_mscl" / "_mscl.so")
     assert LIBPYTHON in found["NEEDED"]
     assert found["RPATH"] == found["RUNPATH"] == []
 

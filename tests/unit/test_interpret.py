@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,68 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import containers
-from harness.cells import interpret
-from harness.containers import MAX_OUTPUT, Finished, _events, _read
-from harness.outcome import Outcome, Reason, Stage
-from harness.platforms import Platform
+from harness.containers import MAX_OUTPUT, _events, _read
+from harness.outcome import Reason, Stage
+from harness.plan import Cell
 from harness.results import result_of
-from tests.unit.sample_cell import sample_cell
+from tests.unit.probing import (
+    ASKED,
+    CELL,
+    CHECK,
+    IMPORTED,
+    LIBPYTHON,
+    NONCE,
+    PASSED,
+    STARTED,
+    ended,
+    line,
+    raised,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-PROBE = Path(__file__).parents[2] / "images" / "environment" / "probe.py"
-LIBPYTHON = "libpython3.13.so.1.0"
-NONCE = "5ca1ab1e5ca1ab1e"
-
-STARTED: dict[str, Any] = {
-    "event": "started",
-    "nonce": NONCE,
-    "python": "3.13.3",
-    "machine": "aarch64",
-    "base_prefix": "/opt/python",
-    "leaked": [],
-    "oom_kills": 0,
-}
-IMPORTED: dict[str, Any] = {
-    "event": "finished",
-    "nonce": NONCE,
-    "outcome": "imported",
-    "seconds": 0.25,
-    "mapped_libpythons": ["/opt/python/lib/libpython3.13.so.1.0"],
-    "modules": {"sample": "/opt/extensions/sample/sample.so"},
-}
-
-CELL = sample_cell()
-
-
-def raised(exception: str, message: str, missing: str | None = None) -> dict[str, Any]:
-    return {
-        **IMPORTED,
-        "outcome": "raised",
-        "exception": exception,
-        "message": message,
-        "missing_library": missing,
-    }
-
-
-def ended(
-    *events: dict[str, Any],
-    exit_code: int = 0,
-    timed_out: bool = False,
-    errors: str = "",
-    oom_killed: bool = False,
-) -> Outcome:
-    """What is made of a probe that sent these events and ended so."""
-    finished = Finished(
-        exit_code=exit_code,
-        seconds=1.0,
-        timed_out=timed_out,
-        events={event["event"]: event for event in events},
-        errors=errors,
-        oom_killed=oom_killed,
-    )
-    return interpret(finished, CELL)
+BOTH = pytest.mark.parametrize(
+    ("asked", "stage"), [(CELL, Stage.IMPORT), (CHECK, Stage.CHECK)], ids=["extension", "check"]
+)
 
 
 def test_an_import_that_succeeds_imports_with_its_evidence() -> None:
@@ -88,6 +45,7 @@ def test_an_import_that_succeeds_imports_with_its_evidence() -> None:
         "prefix": "/opt/python",
         "mapped_libpythons": IMPORTED["mapped_libpythons"],
         "modules": IMPORTED["modules"],
+        "bindings": IMPORTED["bindings"],
     }
     assert {key: outcome.evidence[key] for key in evidence} == evidence
 
@@ -143,10 +101,11 @@ def test_a_variable_that_would_change_the_answer_is_untestable() -> None:
     assert "LD_LIBRARY_PATH, PYTHONPATH" in outcome.message
 
 
-def test_an_import_that_did_not_end_in_time_is_a_timeout() -> None:
-    outcome = ended(STARTED, exit_code=137, timed_out=True)
-    assert (outcome.stage, outcome.reason) == (Stage.IMPORT, Reason.TIMEOUT)
-    assert "within 7 s" in outcome.message
+@BOTH
+def test_a_question_that_was_not_answered_in_time_is_a_timeout(asked: Cell, stage: Stage) -> None:
+    outcome = ended(STARTED, exit_code=137, timed_out=True, cell=asked)
+    assert (outcome.stage, outcome.reason) == (stage, Reason.TIMEOUT)
+    assert outcome.message == f"the {stage} did not end within 7 s"
     assert outcome.seconds is None
 
 
@@ -165,10 +124,13 @@ def test_an_import_that_did_not_end_in_time_is_a_timeout() -> None:
         (255, "exit code 255"),
     ],
 )
-def test_a_process_that_ends_without_a_report_crashed(exit_code: int, how: str) -> None:
-    outcome = ended(STARTED, exit_code=exit_code, errors="y" * 5000 + "last words")
-    assert (outcome.stage, outcome.reason) == (Stage.IMPORT, Reason.CRASH)
-    assert outcome.message.endswith(f"with {how}")
+@BOTH
+def test_a_process_that_ends_without_a_report_crashed(
+    asked: Cell, stage: Stage, exit_code: int, how: str
+) -> None:
+    outcome = ended(STARTED, exit_code=exit_code, errors="y" * 5000 + "last words", cell=asked)
+    assert (outcome.stage, outcome.reason) == (stage, Reason.CRASH)
+    assert outcome.message == f"the interpreter ended during the {stage} with {how}"
     assert outcome.evidence["exit_code"] == exit_code
     stderr = outcome.evidence["stderr"]
     assert isinstance(stderr, str)
@@ -176,17 +138,24 @@ def test_a_process_that_ends_without_a_report_crashed(exit_code: int, how: str) 
     assert len(stderr) <= 2000
 
 
-def test_a_process_that_the_kernel_killed_for_its_memory_is_out_of_memory() -> None:
-    outcome = ended(STARTED, exit_code=137, oom_killed=True)
-    assert (outcome.stage, outcome.reason) == (Stage.IMPORT, Reason.OUT_OF_MEMORY)
+@BOTH
+def test_a_process_that_the_kernel_killed_for_its_memory_is_out_of_memory(
+    asked: Cell, stage: Stage
+) -> None:
+    outcome = ended(STARTED, exit_code=137, oom_killed=True, cell=asked)
+    assert (outcome.stage, outcome.reason) == (stage, Reason.OUT_OF_MEMORY)
     assert containers.MEMORY in outcome.message
 
 
+@BOTH
 @pytest.mark.parametrize("library", ["libGL.so.1", LIBPYTHON, "libpython3.so"])
-def test_a_library_that_the_loader_did_not_find_is_named(library: str) -> None:
+def test_a_library_that_the_loader_did_not_find_is_named(
+    asked: Cell, stage: Stage, library: str
+) -> None:
+    """By a check too, which may load libraries itself."""
     message = f"{library}: cannot open shared object file: No such file or directory"
-    outcome = ended(STARTED, raised("ImportError", message, library))
-    assert (outcome.stage, outcome.reason) == (Stage.IMPORT, Reason.MISSING_LIBRARY)
+    outcome = ended(STARTED, raised("ImportError", message, library), cell=asked)
+    assert (outcome.stage, outcome.reason) == (stage, Reason.MISSING_LIBRARY)
     assert outcome.missing_library == library
     assert outcome.message == message
     assert outcome.evidence["exception"] == "ImportError"
@@ -222,11 +191,126 @@ def test_an_extension_that_is_not_in_the_container_is_untestable() -> None:
     assert outcome.message == "/opt/x is not there"
 
 
+# To what the C API is bound.
+
+HOME = "/opt/python/bin/python3.13"
+COPY = f"/opt/python/lib/{LIBPYTHON}"
+
+
+def bound(**copies: list[str]) -> dict[str, Any]:
+    """The report on an import of which some names are bound to other copies of libpython."""
+    counts = {HOME: 3, **{path: len(names) for path, names in copies.items()}}
+    return {**IMPORTED, "bindings": {"home": HOME, "counts": counts, "copies": copies}}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["PyLong_FromLong"], "PyLong_FromLong"),
+        (["Py_A", "Py_B", "Py_C"], "Py_A, Py_B, Py_C"),
+        (["Py_A", "Py_B", "Py_C", "Py_D"], "Py_A, Py_B, Py_C and 1 more"),
+        ([f"Py_{n}" for n in range(50)], "Py_0, Py_1, Py_2 and 47 more"),
+    ],
+    ids=lambda names: str(len(names)),
+)
+def test_an_import_that_binds_to_a_second_libpython_is_split(names: list[str], said: str) -> None:
+    """It works with a copy that the interpreter never ran, however well it imports."""
+    report = bound(**{COPY: names})
+    outcome = ended(STARTED, report)
+    assert (outcome.stage, outcome.reason) == (Stage.IMPORT, Reason.SPLIT_BINDING)
+    assert outcome.message == f"{said} bound to {COPY}, but {HOME} is what runs"
+    assert outcome.evidence["bindings"] == report["bindings"]
+    assert outcome.evidence["modules"] == IMPORTED["modules"]
+    assert outcome.seconds == 0.25
+
+
+def test_every_second_libpython_is_named() -> None:
+    own = "/opt/extensions/sample/site/sample.libs/libpython3-0a1b2c3d.so"
+    outcome = ended(STARTED, bound(**{COPY: ["Py_A"], own: ["Py_B"]}))
+    assert outcome.message == (
+        f"Py_A bound to {COPY}; Py_B bound to {own}, but {HOME} is what runs"
+    )
+
+
+def test_names_that_are_bound_to_something_else_are_no_split_binding() -> None:
+    """An extension may define a name of the C API itself, for an older CPython."""
+    report = bound()
+    report["bindings"]["counts"]["/opt/extensions/sample/site/sample.so"] = 1
+    report["bindings"]["counts"]["elsewhere"] = 2
+    assert ended(STARTED, report).reason is Reason.IMPORTS
+
+
+def test_an_import_whose_bindings_could_not_be_read_has_no_result() -> None:
+    """It may be split for all that is known, so it is no success."""
+    outcome = ended(STARTED, {**IMPORTED, "bindings": {"problem": "KeyError: 'slots'"}})
+    assert (outcome.stage, outcome.reason) == (Stage.INSTALL, Reason.UNTESTABLE)
+    assert outcome.message.endswith("could not be read: KeyError: 'slots'")
+
+
+# Checks.
+
+
+def test_a_check_that_passes_has_its_findings_as_evidence() -> None:
+    outcome = ended(STARTED, PASSED, cell=CHECK)
+    assert (outcome.stage, outcome.reason, outcome.message) == (Stage.CHECK, Reason.PASSES, "")
+    assert outcome.seconds == 0.25
+    assert outcome.evidence["findings"] == {"answer": 42}
+    assert outcome.evidence["mapped_libpythons"] == PASSED["mapped_libpythons"]
+    assert outcome.evidence["modules"] == PASSED["modules"]
+
+
+@pytest.mark.parametrize("findings", [None, [], "text", 3, {"a": [1, None, 2.5]}, "\udcff"])
+def test_whatever_a_check_finds_is_kept_in_the_results(findings: object) -> None:
+    outcome = ended(STARTED, {**PASSED, "findings": findings}, cell=CHECK)
+    line = json.loads(result_of(CHECK, outcome, {}).model_dump_json())
+    expected = r"\udcff" if findings == "\udcff" else findings
+    assert (line["outcome"], line["evidence"]["findings"]) == ("passes", expected)
+
+
+@pytest.mark.parametrize(
+    ("exception", "message"),
+    [
+        ("AssertionError", "list += str gave TypeError"),
+        ("AssertionError", ""),
+        ("ImportError", "/x.so: undefined symbol: PyFoo"),
+        ("ModuleNotFoundError", "No module named '_tkinter'"),
+        ("MemoryError", ""),
+        ("SystemExit", "1"),
+        ("NotApplicable", "raised where it means nothing"),
+    ],
+)
+def test_a_check_that_raises_has_found_what_it_looks_for(exception: str, message: str) -> None:
+    outcome = ended(STARTED, raised(exception, message), cell=CHECK)
+    assert (outcome.stage, outcome.reason) == (Stage.CHECK, Reason.FAILS)
+    assert (outcome.message, outcome.evidence["exception"]) == (message, exception)
+    assert outcome.missing_library is None
+    assert outcome.seconds == 0.25
+
+
+def test_a_check_that_raises_may_have_findings_too() -> None:
+    report = {**raised("AssertionError", "too many"), "findings": {"names": ["my_free"]}}
+    outcome = ended(STARTED, report, cell=CHECK)
+    assert outcome.reason is Reason.FAILS
+    assert outcome.evidence["findings"] == {"names": ["my_free"]}
+    assert "findings" not in ended(STARTED, raised("AssertionError", ""), cell=CHECK).evidence
+
+
+def test_a_check_whose_question_does_not_arise_has_no_result() -> None:
+    report = {**ASKED, "outcome": "not-applicable", "message": "this CPython has no tkinter"}
+    outcome = ended(STARTED, report, cell=CHECK)
+    assert (outcome.stage, outcome.reason) == (Stage.INTERPRETER, Reason.NOT_APPLICABLE)
+    assert outcome.message == "this CPython has no tkinter"
+
+
+@BOTH
+def test_what_is_not_in_the_container_is_untestable(asked: Cell, stage: Stage) -> None:
+    report = {"event": "finished", "outcome": "not-installed", "message": "/opt/x is not there"}
+    outcome = ended(STARTED, report, cell=asked)
+    assert outcome.reason is Reason.UNTESTABLE
+    assert outcome.stage is not stage
+
+
 # What was printed, and which of its lines are the probe's own.
-
-
-def line(**event: object) -> bytes:
-    return b"\n" + json.dumps(event).encode() + b"\n"
 
 
 def test_the_probes_lines_are_found_among_what_else_was_printed() -> None:
@@ -303,320 +387,3 @@ def test_what_is_beyond_the_limit_is_dropped_but_still_read() -> None:
 def test_a_chunk_that_passes_the_limit_is_cut_there() -> None:
     said, errors = _read(iter([(b"a" * (MAX_OUTPUT - 1), None), (b"bcd", None)]))
     assert (len(said), said[-2:], errors) == (MAX_OUTPUT, b"ab", "")
-
-
-# The probe itself, run with the Python that runs these tests.
-
-
-class Ran:
-    """A probe's process after its end."""
-
-    def __init__(self, process: subprocess.CompletedProcess[bytes]) -> None:
-        self.exit_code = process.returncode
-        self.output = process.stdout
-        self.errors = process.stderr.decode()
-        self.events = _events(process.stdout, NONCE)
-        self.started = self.events.get("started", {})
-        self.finished = self.events.get("finished", {})
-
-    def outcome(self) -> Outcome:
-        """What the harness makes of it, as if it had run on the cell's platform."""
-        # A signal reaches the harness as the shell's exit code, as from `timeout`.
-        code = self.exit_code if self.exit_code >= 0 else 128 - self.exit_code
-        events = [dict(event) for event in self.events.values()]
-        events[0]["machine"] = str(Platform.AARCH64)
-        return ended(*events, exit_code=code, errors=self.errors)
-
-
-@pytest.fixture
-def probe(tmp_path: Path) -> Callable[..., Ran]:
-    """Runs the probe on a module with a given source."""
-
-    def run(source: str | None = None, *, env: dict[str, str] | None = None, **change: str) -> Ran:
-        return tried(tmp_path / "site", source, env, **change)
-
-    return run
-
-
-def tried(site: Path, source: str | None, env: dict[str, str] | None = None, **change: str) -> Ran:
-    """Let the probe import a module with this source, or without one from nowhere."""
-    if source is not None:
-        site.mkdir()
-        (site / "sample.py").write_text(source, encoding="utf-8")
-    request = {"nonce": NONCE, "site": str(site), "module": "sample", "remedy": "none", **change}
-    return start(request, env)
-
-
-def start(request: dict[str, str], env: dict[str, str] | None = None) -> Ran:
-    process = subprocess.run(
-        [sys.executable, "-I", "-B", str(PROBE), json.dumps(request)],
-        env={"HOME": "/", "LANG": "C.UTF-8", **(env or {})},
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    return Ran(process)
-
-
-def test_the_probe_without_a_module_starts_and_ends() -> None:
-    ran = start({})
-    assert ran.exit_code == 0
-    (event,) = [json.loads(text) for text in ran.output.splitlines() if text]
-    assert event["event"] == "started"
-    assert event["nonce"] is None
-
-
-def test_the_probe_says_where_it_runs(probe: Callable[..., Ran]) -> None:
-    ran = probe("")
-    assert ran.started["python"] == sys.version.split()[0]
-    assert ran.started["machine"] == os.uname().machine
-    assert ran.started["base_prefix"] == sys.base_prefix
-    assert ran.started["leaked"] == []
-
-
-def test_the_probe_reports_variables_that_would_change_the_answer(
-    probe: Callable[..., Ran],
-) -> None:
-    ran = probe("", env={"LD_X": "1", "PYTHONFOO": "1", "UV_Y": "1", "OTHER": "1"})
-    assert ran.started["leaked"] == ["LD_X", "PYTHONFOO", "UV_Y"]
-    assert ran.outcome().stage is Stage.IMAGE
-
-
-def test_the_probe_imports_a_module_from_its_site(
-    probe: Callable[..., Ran], tmp_path: Path
-) -> None:
-    ran = probe("import fractions")
-    assert ran.exit_code == 0
-    assert ran.finished["outcome"] == "imported"
-    assert ran.finished["modules"]["sample"] == str(tmp_path / "site" / "sample.py")
-    assert "fractions" in ran.finished["modules"]
-    assert "sys" not in ran.finished["modules"]
-    assert 0 <= ran.finished["seconds"] < 30
-    assert ran.outcome().reason is Reason.IMPORTS
-
-
-def test_the_probe_measures_the_import_alone(probe: Callable[..., Ran]) -> None:
-    ran = probe("import time; time.sleep(0.05)")
-    assert 0.05 <= ran.finished["seconds"] < 10
-
-
-MISSING = "libfoo.so.1: cannot open shared object file: No such file or directory"
-RAISING: dict[str, tuple[str, str, str, str | None, Reason]] = {
-    "missing library": (
-        f"raise ImportError({MISSING!r})",
-        "ImportError",
-        MISSING,
-        "libfoo.so.1",
-        Reason.MISSING_LIBRARY,
-    ),
-    "missing library by ctypes": (
-        f"raise OSError({MISSING!r})",
-        "OSError",
-        MISSING,
-        "libfoo.so.1",
-        Reason.MISSING_LIBRARY,
-    ),
-    "really missing library": (
-        "import ctypes; ctypes.CDLL('libnowhere-at-all.so.7')",
-        "OSError",
-        "libnowhere-at-all.so.7: cannot open shared object file: No such file or directory",
-        "libnowhere-at-all.so.7",
-        Reason.MISSING_LIBRARY,
-    ),
-    "cause of another exception": (
-        "try:\n"
-        f"    raise ImportError({MISSING!r})\n"
-        "except ImportError as error:\n"
-        "    raise RuntimeError('please reinstall') from error",
-        "ImportError",
-        MISSING,
-        "libfoo.so.1",
-        Reason.MISSING_LIBRARY,
-    ),
-    "context of another exception": (
-        "try:\n"
-        f"    raise ImportError({MISSING!r})\n"
-        "except ImportError:\n"
-        "    raise ImportError('please reinstall')",
-        "ImportError",
-        MISSING,
-        "libfoo.so.1",
-        Reason.MISSING_LIBRARY,
-    ),
-    "words of the loader in another type": (
-        f"raise ValueError({MISSING!r})",
-        "ValueError",
-        MISSING,
-        None,
-        Reason.IMPORT_ERROR,
-    ),
-    "chain without a missing library": (
-        "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise ImportError('outer') from e",
-        "ImportError",
-        "outer",
-        None,
-        Reason.IMPORT_ERROR,
-    ),
-    "exception that is its own cause": (
-        "a, b = ImportError('a'), ImportError('b')\na.__cause__, b.__cause__ = b, a\nraise a",
-        "ImportError",
-        "a",
-        None,
-        Reason.IMPORT_ERROR,
-    ),
-    "undefined symbol": (
-        "raise ImportError('/x.so: undefined symbol: PyFoo')",
-        "ImportError",
-        "/x.so: undefined symbol: PyFoo",
-        None,
-        Reason.UNDEFINED_SYMBOL,
-    ),
-    "module that is not there": (
-        "import nowhere_at_all",
-        "ModuleNotFoundError",
-        "No module named 'nowhere_at_all'",
-        None,
-        Reason.IMPORT_ERROR,
-    ),
-    "exit": ("raise SystemExit(0)", "SystemExit", "0", None, Reason.IMPORT_ERROR),
-    "interrupt": (
-        "raise KeyboardInterrupt",
-        "KeyboardInterrupt",
-        "",
-        None,
-        Reason.IMPORT_ERROR,
-    ),
-    "memory": ("raise MemoryError", "MemoryError", "", None, Reason.OUT_OF_MEMORY),
-    "syntax error": (
-        "def",
-        "SyntaxError",
-        "invalid syntax (sample.py, line 1)",
-        None,
-        Reason.IMPORT_ERROR,
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def raising(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
-    """A probe of each of these modules; together, since most of the time is Python's start."""
-    root = tmp_path_factory.mktemp("raising")
-    with ThreadPoolExecutor() as pool:
-        running = {
-            name: pool.submit(tried, root / name, source) for name, (source, *_) in RAISING.items()
-        }
-        return {name: future.result() for name, future in running.items()}
-
-
-@pytest.mark.parametrize("case", RAISING)
-def test_the_probe_reports_whatever_an_import_raises(raising: dict[str, Ran], case: str) -> None:
-    ran = raising[case]
-    _, exception, message, missing, reason = RAISING[case]
-    assert ran.exit_code == 0
-    assert ran.finished["outcome"] == "raised"
-    found = (ran.finished[key] for key in ("exception", "message", "missing_library"))
-    assert tuple(found) == (exception, message, missing)
-    assert ran.outcome().reason is reason
-
-
-def test_the_probe_cuts_a_long_message(probe: Callable[..., Ran]) -> None:
-    assert ran_message(probe("raise ImportError('x' * 100_000)")) == "x" * 4000
-
-
-def ran_message(ran: Ran) -> str:
-    return str(ran.finished["message"])
-
-
-def test_text_that_is_no_unicode_does_not_stop_the_report(probe: Callable[..., Ran]) -> None:
-    assert ran_message(probe(r"raise ImportError('\udcff')")) == "\udcff"
-
-
-@pytest.mark.parametrize(
-    ("source", "exit_code", "how"),
-    [
-        ("import os; os._exit(3)", 3, "exit code 3"),
-        ("import os; os._exit(0)", 0, "exit code 0"),
-        ("import os; os.kill(os.getpid(), 11)", -11, "signal 11 (SIGSEGV)"),
-        ("import os; os.abort()", -6, "signal 6 (SIGABRT)"),
-    ],
-)
-def test_a_process_that_ends_during_the_import_leaves_no_report(
-    probe: Callable[..., Ran], source: str, exit_code: int, how: str
-) -> None:
-    ran = probe(source)
-    assert ran.exit_code == exit_code
-    assert list(ran.events) == ["started"]
-    outcome = ran.outcome()
-    assert outcome.reason is Reason.CRASH
-    assert outcome.message.endswith(how)
-
-
-PRINTING = "import os, sys\nos.write(1, b'direct\\n')\nprint('buffered', flush=True)\n"
-
-
-def test_what_an_extension_prints_goes_to_standard_error(probe: Callable[..., Ran]) -> None:
-    ran = probe(PRINTING)
-    assert [json.loads(text)["event"] for text in ran.output.splitlines() if text] == [
-        "started",
-        "finished",
-    ]
-    assert "direct\n" in ran.errors
-    assert "buffered\n" in ran.errors
-
-
-def test_what_an_extension_prints_without_flushing_goes_to_standard_error_too(
-    probe: Callable[..., Ran],
-) -> None:
-    assert "hello\n" in probe("print('hello')").errors
-
-
-def test_a_report_that_an_extension_prints_is_not_taken_for_the_probes(
-    probe: Callable[..., Ran],
-) -> None:
-    forged = {**IMPORTED, "nonce": "0" * 16}
-    ran = probe(f"import os\nos.write(1, {line(**forged)!r})\nos._exit(3)")
-    assert list(ran.events) == ["started"]
-    assert ran.outcome().reason is Reason.CRASH
-
-
-def test_threads_of_an_extension_do_not_keep_the_probe_alive(probe: Callable[..., Ran]) -> None:
-    ran = probe("import threading\nthreading.Thread(target=threading.Event().wait).start()")
-    assert ran.exit_code == 0
-    assert ran.outcome().reason is Reason.IMPORTS
-
-
-def test_an_extension_that_is_not_installed_is_reported(
-    probe: Callable[..., Ran], tmp_path: Path
-) -> None:
-    ran = probe()
-    assert ran.finished["outcome"] == "not-installed"
-    outcome = ran.outcome()
-    assert outcome.stage is Stage.INSTALL
-    assert str(tmp_path / "site") in outcome.message
-
-
-def test_a_remedy_that_the_probe_does_not_know_is_reported(probe: Callable[..., Ran]) -> None:
-    ran = probe("", remedy="patchelf")
-    assert ran.finished["outcome"] == "not-installed"
-    assert "patchelf" in ran_message(ran)
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import sys, types\n"
-        "class Lazy(types.ModuleType):\n"
-        "    def __getattr__(self, name):\n"
-        "        raise ImportError('an optional dependency is missing')\n"
-        "sys.modules['sample.lazy'] = Lazy('sample.lazy')\n",
-        "class Odd(Exception):\n"
-        "    def __str__(self):\n"
-        "        raise RuntimeError('no text')\n"
-        "raise Odd\n",
-    ],
-    ids=["lazy module that raises when it is looked at", "exception without text"],
-)
-def test_an_extension_with_odd_objects_is_no_crash(probe: Callable[..., Ran], source: str) -> None:
-    ran = probe(source)
-    assert ran.exit_code == 0
-    assert ran.outcome().reason is not Reason.CRASH

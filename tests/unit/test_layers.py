@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+PROJECT = Path(__file__).parents[2]
+
+UPWARDS = ("docker", "pytest", "_pytest", "click")
+HEAVY = ("docker", "requests", "pytest", "elftools")
 LAYERS = [
     # modules, and what none of them may bring along
-    (("plan", "verdict", "outcome", "lock", "releases"), ("docker", "requests", "pytest")),
-    (("results", "table"), ("docker", "requests", "pytest")),
+    (("errors", "outcome", "platforms", "remedies", "sources", "releases"), ("pydantic", *HEAVY)),
+    (("elf",), ("pydantic", "docker", "requests", "pytest", "_pytest")),
+    (("plan", "verdict", "outcome", "lock", "releases"), HEAVY),
+    (("results", "table"), HEAVY),
+    (("index", "uvbinary", "replica", "interpreters", "extensions", "locking"), UPWARDS),
     (("containers", "cells", "images", "preparing", "doctor"), ("pytest", "_pytest", "click")),
-    (("plugin",), ("docker", "requests", "rich", "click")),
+    (("plugin",), ("docker", "requests", "rich", "click", "elftools")),
     (("cli",), ("docker", "requests", "pydantic", "pytest")),
 ]
 
@@ -30,3 +43,48 @@ def test_a_layer_does_not_reach_upwards(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def imported(path: Path, *, at_once: bool = False) -> set[str]:
+    """Names of the packages that a file imports; ``at_once``: as soon as it is itself imported."""
+    found = set()
+    left: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    for node in left:
+        match node:
+            case ast.Import(names=names):
+                found |= {name.name.partition(".")[0] for name in names}
+            case ast.ImportFrom(module=str(module), level=0):
+                found.add(module.partition(".")[0])
+            case ast.FunctionDef() | ast.If(test=ast.Name(id="TYPE_CHECKING")) if at_once:
+                continue
+        left += ast.iter_child_nodes(node)
+    return found
+
+
+def test_the_probe_needs_nothing_but_the_standard_library() -> None:
+    """It runs on every Python under test, in images without any package."""
+    assert imported(PROJECT / "images" / "environment" / "probe.py") <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_whatever_the_harness_imports_is_among_its_dependencies(at_once: bool) -> None:
+    """Not among those of its developers alone: else it breaks where it is only installed.
+
+    What a part of it needs that not everybody uses is imported there, and may be an extra.
+    """
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = list(project["dependencies"])
+    if not at_once:
+        wanted += [text for name in extras if name != "dev" for text in extras[name]]
+    declared = {canonicalize_name(Requirement(text).name) for text in wanted}
+    providers = metadata.packages_distributions()
+    files = [*(PROJECT / "harness").glob("*.py"), PROJECT / "conftest.py"]
+    needed = {name: file.name for file in files for name in imported(file, at_once=at_once)}
+    missing = {
+        name: file
+        for name, file in needed.items()
+        if name not in sys.stdlib_module_names and name != "harness"
+        if not declared & {canonicalize_name(by) for by in providers.get(name, [name])}
+    }
+    assert missing == {}

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from harness import matrix
 from harness.errors import ConfigurationError
-from harness.matrix import Matrix, Selector
+from harness.matrix import Conditions, Exclusion, Expectation, Matrix, Selector
 from harness.outcome import Reason
 from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.remedies import Remedy
+from harness.sources import Source
 
 PROJECT = Path(__file__).parents[2]
 OWN = (PROJECT / "matrix.yaml").read_text(encoding="utf-8")
@@ -56,6 +57,17 @@ expectations:
     library: libpython{{python}}.so.1.0
     reason: because
     link: https://example.org/
+  - check: lists
+    expect: fails
+    reason: miscompiled
+upgrade_from: 0.7.5
+checks:
+  lists:
+    script: checks/lists.py
+    applies:
+      release: 20250517..20250521
+      source: upstream
+    link: https://example.org/list
 """.format(digest="0" * 64)
 
 
@@ -75,8 +87,16 @@ def refused(text: str, directory: Path) -> ConfigurationError:
 
 def test_the_projects_own_matrix_is_valid() -> None:
     own = matrix.load(PROJECT / "matrix.yaml")
-    assert len(own.extensions) == 8
     assert set(own.profiles) == {"quick", "default", "wide"}
+    # Those that only the wide profile tests are there as well.
+    assert set(own.profiles["default"].extensions or ()) < set(own.extensions)
+
+
+def test_every_sample_of_the_projects_own_matrix_is_in_some_profile() -> None:
+    """One that no profile names would never be tested, and nobody would notice."""
+    own = matrix.load(PROJECT / "matrix.yaml")
+    # An entry that names neither extensions nor checks has all of both.
+    assert any(p.extensions is None and p.checks is None for p in own.profiles.values())
 
 
 def test_a_file_becomes_a_typed_matrix(tmp_path: Path) -> None:
@@ -95,6 +115,17 @@ def test_a_file_becomes_a_typed_matrix(tmp_path: Path) -> None:
     assert expectation.expect is Reason.MISSING_LIBRARY
     assert expectation.link_model == (LinkModel.STATIC,)
     assert expectation.release == ("20250517..20250521",)
+    assert small.expectations[1].expect is Reason.FAILS
+    assert small.expectations[1].check == ("lists",)
+    assert small.upgrade_from == "0.7.5"
+
+
+def test_a_check_becomes_a_sample_of_its_own_kind(tmp_path: Path) -> None:
+    check = load(SMALL, tmp_path).checks["lists"]
+    assert (check.kind, load(SMALL, tmp_path).extensions["wheel"].kind) == ("check", "extension")
+    assert (check.script, check.link) == ("checks/lists.py", "https://example.org/list")
+    assert check.applies.source == (Source.UPSTREAM,)
+    assert check.timeout == 60
 
 
 def test_a_python_version_may_be_written_without_quotes(tmp_path: Path) -> None:
@@ -197,7 +228,7 @@ MISTAKES: dict[str, tuple[str, str, str | None, str]] = {
         "platforms.1: Input should be 'x86_64' or 'aarch64', found 'armv7l'",
     ),
     "unknown remedy": ("[none, preload]", "[none, pray]", None, "remedies.1"),
-    "unknown outcome": ("expect: missing-library", "expect: fails", None, "found 'fails'"),
+    "unknown outcome": ("expect: missing-library", "expect: breaks", None, "found 'breaks'"),
     "unknown link model": ("link_model: static", "link_model: [rpath]", None, "found 'rpath'"),
     "no uv version": ("uv: [0.7.5, 0.7.6]", "uv: [latest]", None, "found 'latest'"),
     "uv version in other digits": (
@@ -351,7 +382,143 @@ MISTAKES: dict[str, tuple[str, str, str | None, str]] = {
         "    expect: missing-library\n    library: libpython{python}.so.1.0\n",
         "    expect: untestable\n",
         "  - extension: wheel",
-        "'untestable' is the absence of a result",
+        "'untestable' is no result, and cannot be expected",
+    ),
+    "not applicable as expectation": (
+        "    expect: fails\n",
+        "    expect: not-applicable\n",
+        "  - check: lists",
+        "expectations.1: 'not-applicable' is no result, and cannot be expected",
+    ),
+    "unknown key of a check": (
+        "    script: checks",
+        "    scirpt: checks",
+        None,
+        "checks.lists.scirpt: unknown key (did you mean 'script'?)",
+    ),
+    "key of an extension in a check": (
+        "    script: checks/lists.py",
+        "    script: checks/lists.py\n    imports: lists",
+        "    imports: lists",
+        "checks.lists.imports: unknown key",
+    ),
+    "check without a script": (
+        "    script: checks/lists.py\n",
+        "",
+        "  lists:",
+        "checks.lists.script: is missing",
+    ),
+    "script that is no module": ("lists.py", "li-sts.py", None, "found 'checks/li-sts.py'"),
+    "script that is no Python": ("lists.py", "lists.sh", None, "found 'checks/lists.sh'"),
+    "script with capitals": ("lists.py", "Lists.py", None, "found 'checks/Lists.py'"),
+    "link of a check without https": (
+        "https://example.org/list",
+        "ftp://example.org/list",
+        None,
+        "found 'ftp://example.org/list'",
+    ),
+    "name of a check with capitals": ("  lists:", "  Lists:", None, "found 'Lists'"),
+    "unknown key of what applies": (
+        "      source: upstream",
+        "      sauce: upstream",
+        None,
+        "checks.lists.applies.sauce: unknown key (did you mean 'source'?)",
+    ),
+    "what applies by extension": (
+        "      source: upstream",
+        "      extension: wheel",
+        None,
+        "checks.lists.applies.extension: unknown key",
+    ),
+    "what applies by a source that is none": (
+        "source: upstream",
+        "source: downstream",
+        None,
+        "found 'downstream'",
+    ),
+    "what applies to a release that does not exist": (
+        "      release: 20250517..20250521",
+        "      release: 20250517..20250522",
+        None,
+        "'20250522' is not a known release tag",
+    ),
+    "what applies to no base": (
+        "      source: upstream",
+        "      base: debian12",
+        None,
+        "checks.lists.applies.base: 'debian12' matches nothing; did you mean 'debian13'?",
+    ),
+    "what applies to no platform": (
+        "      source: upstream",
+        "      platform: [x86_64, arm64]",
+        None,
+        "checks.lists.applies.platform: 'arm64' matches nothing; did you mean 'aarch64'?",
+    ),
+    "what an extension applies to": (
+        "    imports: some_wheel",
+        "    imports: some_wheel\n    applies: {base: debian12}",
+        "    applies: {base",
+        "extensions.wheel.applies.base: 'debian12' matches nothing",
+    ),
+    "unknown key of what an extension applies to": (
+        "    imports: some_wheel",
+        "    imports: some_wheel\n    applies: {realease: 20250517}",
+        "    applies: {rea",
+        "extensions.wheel.applies.realease: unknown key (did you mean 'release'?)",
+    ),
+    "unknown key of an extension that is called applies": (
+        "  built:\n",
+        "  applies:\n    requirment: a==1\n",
+        "    requirment",
+        "extensions.applies.requirment: unknown key (did you mean 'requirement'?)",
+    ),
+    "check with the name of an extension": (
+        "  lists:",
+        "  wheel:",
+        "version",
+        "'wheel' is the name of an extension and of a check",
+    ),
+    "expectation of no check": (
+        "  - check: lists",
+        "  - check: list",
+        None,
+        "expectations.1.check: 'list' matches nothing; did you mean 'lists'?",
+    ),
+    "expectation of a check as an extension": (
+        "  - check: lists",
+        "  - extension: lists",
+        None,
+        "expectations.1.extension: 'lists' matches nothing; there are: wheel, built",
+    ),
+    "profile of no check": (
+        "    about: everything",
+        "    checks: [lists, tests]",
+        None,
+        "profiles.default.checks: 'tests' matches nothing",
+    ),
+    "inclusion of no check": (
+        "    bases: [debian13]",
+        "    checks: [zzz]",
+        None,
+        "include.0.checks: 'zzz' matches nothing; there are: lists",
+    ),
+    "empty checks of a profile": (
+        "    about: everything",
+        "    checks: []",
+        "  default:",
+        "'checks' is empty",
+    ),
+    "check of a profile twice": (
+        "    about: everything",
+        "    checks: [lists, lists]",
+        None,
+        "profiles.default.checks: listed twice: lists",
+    ),
+    "upgrade from no uv version": (
+        "upgrade_from: 0.7.5",
+        "upgrade_from: old",
+        None,
+        "upgrade_from: String should match",
     ),
     "library without missing-library": (
         "expect: missing-library",
@@ -394,6 +561,70 @@ def test_a_mistake_is_told_with_its_line_and_what_was_found(
     assert places == [f"{tmp_path / 'matrix.yaml'}:{line}"], error.problem
 
 
+UPGRADING = [remedy for remedy in Remedy if remedy.uv_command]
+# Every part of the file that may name remedies.
+PLACES = {
+    "matrix": ("remedies: [none, preload]", "remedies: [none, {}]"),
+    "inclusion": ("    bases: [debian13]", "    remedies: [{}]"),
+    "profile": ("    extensions: [wheel]", "    extensions: [wheel]\n    remedies: [{}]"),
+    "inclusion of a profile": (
+        "    about: everything",
+        "    include:\n      - remedies: [preload]\n      - remedies: [none, {}]",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("remedy", UPGRADING)
+def test_a_remedy_that_upgrades_asks_for_what_it_upgrades_from(
+    tmp_path: Path, place: str, remedy: Remedy
+) -> None:
+    old, new = PLACES[place]
+    text = SMALL.replace(old, new.format(remedy), 1)
+    assert load(text, tmp_path).upgrade_from == "0.7.5"
+    error = refused(text.replace("upgrade_from: 0.7.5\n", ""), tmp_path)
+    assert f"{tmp_path / 'matrix.yaml'}:1: " in error.problem
+    assert f"remedy {remedy} needs 'upgrade_from', such as 0.7.6" in error.problem
+
+
+def test_no_other_remedy_asks_for_what_it_upgrades_from(tmp_path: Path) -> None:
+    others = [str(remedy) for remedy in Remedy if not remedy.uv_command]
+    text = SMALL.replace("[none, preload]", f"[{', '.join(others)}]")
+    loaded = load(text.replace("upgrade_from: 0.7.5\n", ""), tmp_path)
+    assert loaded.upgrade_from is None
+    assert [str(remedy) for remedy in loaded.remedies] == others
+
+
+def test_a_matrix_without_checks_says_that_there_are_none(tmp_path: Path) -> None:
+    text = SMALL[: SMALL.index("checks:")]
+    assert load(text.replace("  - check: lists", "  - extension: built"), tmp_path).checks == {}
+    problem = refused(text, tmp_path).problem
+    assert problem.endswith("expectations.1.check: 'lists' matches nothing; there are: none")
+
+
+@pytest.mark.parametrize(
+    "applies",
+    [
+        "uv: 0.6.*",
+        "python: ['3.9']",
+        "release: ..20250409",
+        "link_model: [shared, static]",
+        "source: [replica, upstream]",
+        "platform: x86*",
+        "base: '*'",
+    ],
+)
+def test_what_applies_may_name_versions_that_are_not_tested_now(
+    tmp_path: Path, applies: str
+) -> None:
+    """A regression of the past stays described when the matrix has moved on."""
+    text = SMALL.replace("      source: upstream", f"      {applies}")
+    if applies.startswith("release"):
+        text = text.replace("      release: 20250517..20250521\n", "")
+    axis = applies.partition(":")[0]
+    assert getattr(load(text, tmp_path).checks["lists"].applies, axis)
+
+
 def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     text = SMALL.replace("0.7.5", "zero", 1).replace("timeout: 30", "timeout: long")
     problem = refused(text, tmp_path).problem
@@ -434,7 +665,8 @@ def test_a_mistake_in_a_key_that_no_terminal_can_print_is_told_in_printable_text
 def test_a_platform_or_remedy_that_does_not_exist_is_told_with_the_closest_one(
     tmp_path: Path, line: str, place: str, found: str
 ) -> None:
-    error = refused(SMALL.replace("    release: 2025", f"    {line}\n    release: 2025"), tmp_path)
+    text = SMALL.replace("    release: 2025", f"    {line}\n    release: 2025", 1)
+    error = refused(text, tmp_path)
     assert f"{tmp_path / 'matrix.yaml'}:31: expectations.0.{place}: " in error.problem
     assert found in error.problem
 
@@ -466,19 +698,22 @@ COORDINATES = {
     "uv": "0.7.6",
     "python": "3.13",
     "release": "20250517",
-    "link_model": LinkModel.STATIC,
+    "link_model": "static",
     "platform": "x86_64",
     "base": "debian13",
+    "source": "replica",
     "remedy": "none",
 }
 
 
-def matches(selector: Selector) -> bool:
-    return selector.matches(**COORDINATES)  # type: ignore[arg-type]
+def matches(selector: Conditions, **change: str) -> bool:
+    return selector.matches({**COORDINATES, **change})
 
 
 def test_a_selector_that_names_no_axis_picks_everything() -> None:
     assert matches(Selector())
+    assert matches(Conditions())
+    assert Selector().matches({})
 
 
 @pytest.mark.parametrize(
@@ -491,7 +726,9 @@ def test_a_selector_that_names_no_axis_picks_everything() -> None:
         ("link_model", ["static"], ["shared", "static+rpath"]),
         ("platform", ["x86_64", "x86*"], ["aarch64"]),
         ("base", ["debian13", "debian*"], ["debian12", "debian13-libpython"]),
+        ("source", ["replica"], ["upstream"]),
         ("remedy", ["none", "n*"], ["preload"]),
+        ("check", [], ["wheel", "lists", "*", ""]),
     ],
 )
 def test_each_axis_picks_by_any_of_its_values(
@@ -506,16 +743,100 @@ def test_each_axis_picks_by_any_of_its_values(
     assert not matches(Selector.model_validate({axis: misses}))
 
 
+def test_every_axis_that_picks_is_covered_above() -> None:
+    assert set(Selector.model_fields) == {*COORDINATES, "check"}
+
+
 def test_a_selector_picks_only_where_all_its_axes_match() -> None:
-    good = {"extension": "wheel", "uv": "0.7.6", "release": "20250517", "platform": "x86_64"}
+    good = {"extension": "wheel", "uv": "0.7.6", "release": "20250517", "source": "replica"}
     assert matches(Selector.model_validate(good))
     for axis, other in (
         ("extension", "built"),
         ("uv", "0.7.5"),
         ("release", "20250409"),
-        ("platform", "aarch64"),
+        ("source", "upstream"),
     ):
         assert not matches(Selector.model_validate({**good, axis: other}))
+        assert not matches(Selector.model_validate(good), **{axis: other})
+
+
+@pytest.mark.parametrize(("axis", "other"), [("extension", "check"), ("check", "extension")])
+def test_what_is_picked_by_extension_is_no_check_and_the_other_way_round(
+    axis: str, other: str
+) -> None:
+    """Not even by a glob that every name matches: a cell has no place on the other axis."""
+    everything = Selector.model_validate({axis: "*"})
+    common = {key: value for key, value in COORDINATES.items() if key != "extension"}
+    assert everything.matches({**common, axis: "lists"})
+    assert not everything.matches({**common, other: "lists"})
+
+
+def test_the_reason_of_an_expectation_picks_nothing() -> None:
+    """Nor does anything else in it that is no axis."""
+    texts = {"reason": "x", "link": "https://example.org/", "message": "y"}
+    assert matches(Expectation.model_validate({"expect": "crash", **texts}))
+    assert matches(Exclusion.model_validate({"reason": "x"}))
+
+
+UVS = ("0.7.5", "0.7.6", "0.7.9", "0.13.9")
+BASES = ("debian13", "debian13-libpython")
+KNOWN = ("20250409", "20250517", "20250521", "20250529", "20261110")
+AXES: dict[str, tuple[str, ...]] = {
+    "uv": UVS,
+    "python": ("3.12", "3.13"),
+    "link_model": tuple(LinkModel),
+    "platform": tuple(Platform),
+    "base": BASES,
+    "source": tuple(Source),
+    "release": KNOWN,
+}
+
+
+def some(values: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from([str(value) for value in values]), max_size=3, unique=True)
+
+
+@given(
+    st.fixed_dictionaries({axis: some(values) for axis, values in AXES.items()}),
+    st.fixed_dictionaries(
+        {axis: st.sampled_from([str(value) for value in values]) for axis, values in AXES.items()}
+    ),
+)
+def test_conditions_hold_where_every_named_axis_has_the_value_and_say_so(
+    wanted: dict[str, list[str]], there: dict[str, str]
+) -> None:
+    """An axis that is left out holds everywhere, and is not in the words either."""
+    conditions = Conditions.model_validate({axis: v for axis, v in wanted.items() if v})
+    assert conditions.matches(there) == all(
+        there[axis] in values for axis, values in wanted.items() if values
+    )
+    said = conditions.words.split(", ") if conditions.words else []
+    assert sorted(said) == sorted(
+        f"{axis.replace('_', ' ')} {' or '.join(values)}"
+        for axis, values in wanted.items()
+        if values
+    )
+
+
+@given(st.integers(0, 4), st.integers(0, 4), st.sampled_from(KNOWN))
+def test_a_range_of_releases_holds_from_its_first_to_its_last(
+    first: int, last: int, release: str
+) -> None:
+    first, last = sorted((first, last))
+    at = KNOWN.index(release)
+    for text, holds in {
+        f"{KNOWN[first]}..{KNOWN[last]}": first <= at <= last,
+        f"{KNOWN[first]}..": first <= at,
+        f"..{KNOWN[last]}": at <= last,
+        KNOWN[first]: at == first,
+    }.items():
+        conditions = Conditions.model_validate({"release": text})
+        assert matches(conditions, release=release) == holds
+        assert conditions.words == f"release {text}"
+
+
+def test_conditions_on_an_axis_that_something_is_not_on_do_not_hold() -> None:
+    assert not Conditions.model_validate({"release": "20250517"}).matches({"uv": "0.7.6"})
 
 
 CHUNKS = ["", " ", "\n", "\t", ":", "- ", "[", "]", "{", "}", "*a", "&a ", "#", "'", '"', "!", "~"]

@@ -11,17 +11,20 @@ import pytest
 
 from harness import results
 from harness.errors import ConfigurationError
-from harness.outcome import Outcome, Reason, Stage, untestable
-from harness.plan import Expected, Source
+from harness.matrix import Kind
+from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
+from harness.plan import Expected
 from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.results import Result, Writer, result_of
+from harness.sources import Source
 from harness.verdict import Status
-from tests.unit.sample_cell import sample_cell
+from tests.unit.sample_cell import sample_cell, sample_check, upgraded_cell
 
 LIBPYTHON = "libpython3.13.so.1.0"
 
+# As schema 1 had it; what came later has a value for lines that do not know of it.
 RESULT: dict[str, Any] = {
     "id": "sample-uv0.7.6-cp313-20250517~replica-aarch64-debian13",
     "uv": "0.7.6",
@@ -68,6 +71,7 @@ ENUMS: dict[str, type[StrEnum]] = {
     "platform": Platform,
     "source": Source,
     "remedy": Remedy,
+    "kind": Kind,
 }
 
 
@@ -100,12 +104,44 @@ def test_every_enum_of_a_result_is_covered_here() -> None:
         {"message": 'two\nlines\r\n\u2028and a "quote" \\ \x00 \U0001f40d'},
         {"evidence": {"deep": [{"a": [1, 2.5, None, True, "x"]}]}},
         {"evidence": {}, "pins": {}, "expected_link": None, "message": ""},
+        {"kind": "check", "stage": "check", "outcome": "fails", "expected": "passes"},
+        {"remedy": "reinstall", "upgraded_from": "0.7.5"},
+        {"stage": "install", "outcome": "not-applicable", "status": "not-applicable"},
+        {"schema_version": 1},
     ],
-    ids=["all", "nothing optional", "odd text", "deep evidence", "empty"],
+    ids=[
+        *("all", "nothing optional", "odd text", "deep evidence", "empty"),
+        *("check", "upgraded", "not applicable", "schema 1"),
+    ],
 )
 def test_a_result_is_read_as_it_was_written(tmp_path: Path, change: dict[str, object]) -> None:
     line = result(**change)
     assert written(tmp_path / "r.jsonl", line) == [line]
+
+
+def test_a_line_of_schema_1_is_read_as_what_it_was_then(tmp_path: Path) -> None:
+    """Then there were only extensions, and no remedy that upgraded."""
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps({"schema_version": 1, **RESULT}) + "\n")
+    (read,) = results.read(path)
+    assert read.schema_version == 1
+    assert (read.kind, read.upgraded_from) == (Kind.EXTENSION, None)
+    assert read.model_dump(mode="json", exclude={"schema_version", "kind", "upgraded_from"}) == (
+        RESULT
+    )
+
+
+def test_lines_of_both_schemas_may_be_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    lines = [{"schema_version": version, **RESULT} for version in (1, 2, 1)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [read.schema_version for read in results.read(path)] == [1, 2, 1]
+
+
+def test_a_new_line_says_that_it_is_of_schema_2(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    written(path, result_of(sample_cell(), untestable(Stage.IMAGE, ""), {}))
+    assert json.loads(path.read_text())["schema_version"] == 2
 
 
 def test_results_come_one_a_line_in_their_order(tmp_path: Path) -> None:
@@ -142,6 +178,9 @@ BAD_LINES: dict[str, bytes] = {
     "a number": b"3",
     "unknown key": json.dumps({**RESULT, "more": 1}).encode(),
     "missing key": json.dumps({key: RESULT[key] for key in RESULT if key != "uv"}).encode(),
+    "schema of the future": json.dumps({**RESULT, "schema_version": 3}).encode(),
+    "schema as text": json.dumps({**RESULT, "schema_version": "2"}).encode(),
+    "unknown kind": json.dumps({**RESULT, "kind": "wheel"}).encode(),
     "unknown status": json.dumps({**RESULT, "status": "great"}).encode(),
     "wrong type": json.dumps({**RESULT, "evidence": "none"}).encode(),
     "huge number": b"9" * 5000,
@@ -202,8 +241,33 @@ def test_a_result_says_what_happened_and_what_should_have() -> None:
     [
         (Outcome(stage=Stage.IMPORT, reason=Reason.IMPORTS), Status.AS_EXPECTED),
         (Outcome(stage=Stage.IMPORT, reason=Reason.CRASH), Status.REGRESSED),
+        (Outcome(stage=Stage.IMPORT, reason=Reason.SPLIT_BINDING), Status.REGRESSED),
         (untestable(Stage.IMAGE, "no space"), Status.UNTESTABLE),
+        (not_applicable(Stage.INSTALL, "nothing to patch"), Status.NOT_APPLICABLE),
     ],
 )
 def test_a_result_carries_the_verdict(outcome: Outcome, status: Status) -> None:
     assert result_of(sample_cell(), outcome, {}).status is status
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Outcome(stage=Stage.CHECK, reason=Reason.PASSES), Status.AS_EXPECTED),
+        (Outcome(stage=Stage.CHECK, reason=Reason.FAILS), Status.REGRESSED),
+        (not_applicable(Stage.INTERPRETER, "no tkinter"), Status.NOT_APPLICABLE),
+    ],
+)
+def test_the_result_of_a_check_says_that_it_is_one(outcome: Outcome, status: Status) -> None:
+    made = result_of(sample_check(), outcome, {})
+    assert (made.kind, made.extension, made.status) == (Kind.CHECK, "sample-check", status)
+    assert (made.outcome, made.stage) == (outcome.reason, outcome.stage)
+    assert made.upgraded_from is None
+
+
+def test_the_result_of_a_remedy_that_upgrades_says_from_which_uv() -> None:
+    """All else in the line is about the uv and the interpreter that came after."""
+    made = result_of(upgraded_cell(), Outcome(stage=Stage.IMPORT, reason=Reason.IMPORTS), {})
+    assert (made.remedy, made.upgraded_from) == (Remedy.REINSTALL, "0.7.5")
+    assert (made.uv, made.release, made.link_model) == ("0.7.6", "20250517", LinkModel.STATIC)
+    assert made.id == f"{RESULT['id']}+reinstall"

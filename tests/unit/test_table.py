@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 
 from harness import table
+from harness.matrix import Kind
 from harness.outcome import Reason, Stage
-from harness.plan import Source
 from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.results import Result
+from harness.sources import Source
 from harness.verdict import Status
 
 RELEASES = {
@@ -28,12 +29,22 @@ RELEASES = {
 # Each key of the legend, with a status and an outcome that make it.
 KINDS: dict[str, tuple[Status, Reason]] = {
     "ok": (Status.AS_EXPECTED, Reason.IMPORTS),
+    "split": (Status.AS_EXPECTED, Reason.SPLIT_BINDING),
     "fails": (Status.AS_EXPECTED, Reason.MISSING_LIBRARY),
     "regressed": (Status.REGRESSED, Reason.CRASH),
     "fixed": (Status.FIXED, Reason.IMPORTS),
     "untestable": (Status.UNTESTABLE, Reason.UNTESTABLE),
+    "not-applicable": (Status.NOT_APPLICABLE, Reason.NOT_APPLICABLE),
 }
-LETTERS = {"ok": "ok", "fails": "x", "regressed": "REGR", "fixed": "FIXED", "untestable": "?"}
+LETTERS = {
+    "ok": "ok",
+    "split": "split",
+    "fails": "x",
+    "regressed": "REGR",
+    "fixed": "FIXED",
+    "untestable": "?",
+    "not-applicable": "-",
+}
 
 
 def result(
@@ -46,6 +57,8 @@ def result(
     base: str = "debian13",
     remedy: Remedy = Remedy.NONE,
     source: Source = Source.REPLICA,
+    asked: Kind = Kind.EXTENSION,
+    upgraded_from: str | None = None,
 ) -> Result:
     status, outcome = KINDS[kind]
     release, model = RELEASES[uv]
@@ -58,9 +71,11 @@ def result(
         link_model=model,
         platform=platform,
         base=base,
+        kind=asked,
         extension=extension,
         remedy=remedy,
-        stage=Stage.IMAGE if kind == "untestable" else Stage.IMPORT,
+        upgraded_from=upgraded_from,
+        stage=Stage.IMPORT if outcome.was_tried else Stage.IMAGE,
         outcome=outcome,
         missing_library=None,
         message="",
@@ -182,6 +197,44 @@ def test_each_platform_base_and_remedy_has_a_table_of_its_own() -> None:
     ]
 
 
+def test_checks_have_a_table_of_their_own() -> None:
+    """With the same columns; what is asked there is not whether something imports."""
+    text = rendered(
+        result("fails", extension="one"),
+        result("ok", extension="a-check", asked=Kind.CHECK),
+        result("fails", extension="another-check", asked=Kind.CHECK),
+    )
+    extensions, title, checks = text.partition("x86_64, debian13, checks of the interpreter\n")
+    assert title
+    assert "┃ extension ┃" in extensions
+    assert rows(extensions) == [["one", "x"]]
+    assert "┃ check         ┃" in checks
+    assert rows(checks) == [["a-check", "ok"], ["another-check", "x"]]
+
+
+def test_the_remedy_of_an_upgrade_says_after_which_uv() -> None:
+    """A run has one; where this uv is not newer, its cell has a place in the same table."""
+    text = rendered(
+        result("ok", uv="0.7.9", remedy=Remedy.REINSTALL, upgraded_from="0.7.6"),
+        result("not-applicable", uv="0.7.5", remedy=Remedy.REINSTALL),
+        result("split", remedy=Remedy.UPGRADE_ONLY, upgraded_from="0.7.6"),
+    )
+    assert [line for line in text.splitlines() if line.startswith("x86_64, ")] == [
+        "x86_64, debian13, remedy reinstall after uv 0.7.6",
+        "x86_64, debian13, remedy upgrade-only after uv 0.7.6",
+    ]
+    assert text.count("uv 0.7.5") == 1
+
+
+def test_a_remedy_that_is_not_applicable_is_in_the_table_of_its_remedy() -> None:
+    """Where the uv is not newer there is no upgrade, but the others of its row may have one."""
+    text = rendered(
+        result("ok", uv="0.7.9", remedy=Remedy.PATCHELF),
+        result("not-applicable", uv="0.7.5", remedy=Remedy.PATCHELF),
+    )
+    assert row(text, "sample") == ["-", "ok"]
+
+
 def test_the_uv_version_that_differs_by_platform_has_its_own_release_in_each_table() -> None:
     """uv 0.7.8 went back to 20250409 on x86_64 alone."""
     aarch64 = result(uv="0.7.8", platform=Platform.AARCH64).model_copy(
@@ -196,7 +249,8 @@ def test_the_uv_version_that_differs_by_platform_has_its_own_release_in_each_tab
 
 def test_the_whole_projects_table_fits_a_hundred_columns() -> None:
     names = ["libpython-needed-runpath", "no-libpython", "abi3-libpython3"]
-    kinds = [*KINDS, "ok"]
+    # The widest letters are among them.
+    kinds = ["ok", "split", "fails", "regressed", "fixed", "untestable"]
     results = [
         result(kind, extension=name, uv=uv)
         for name in names
@@ -223,6 +277,39 @@ def test_the_last_line_counts_every_status() -> None:
     )
     assert table.summary(results) == expected
     assert rendered(*results, width=120).splitlines()[-1] == expected
+
+
+def test_a_split_binding_that_was_expected_counts_as_known_breakage() -> None:
+    assert table.summary([result("split"), result("ok", extension="other")]) == (
+        "2 cells: 2 as expected (1 of them known breakage), "
+        "0 regressed, 0 fixed, 0 untestable; 2 on replicas"
+    )
+
+
+def test_what_is_not_applicable_is_counted_by_itself_where_it_occurs() -> None:
+    """It is no success and no known breakage; where there is none, the line says nothing of it."""
+    results = [result(kind, extension=f"e-{kind}") for kind in ("ok", "not-applicable")]
+    assert table.summary(results) == (
+        "2 cells: 1 as expected (0 of them known breakage), "
+        "0 regressed, 0 fixed, 0 untestable, 1 not applicable; 2 on replicas"
+    )
+    assert "not applicable" not in table.summary(results[:1])
+
+
+ALL = [(status, reason) for status in Status for reason in Reason]
+
+
+@pytest.mark.parametrize(("status", "reason"), ALL, ids=lambda member: str(member))
+def test_every_status_of_every_outcome_has_its_letters(status: Status, reason: Reason) -> None:
+    """Whatever was expected: the status decides, and the outcome only where it was expected."""
+    shown = result().model_copy(update={"status": status, "outcome": reason})
+    if status is not Status.AS_EXPECTED:
+        assert table.symbol(shown) == status
+    elif reason in (Reason.IMPORTS, Reason.PASSES):
+        assert table.symbol(shown) == "ok"
+    else:
+        assert table.symbol(shown) == ("split" if reason is Reason.SPLIT_BINDING else "fails")
+    assert table.symbol(shown) in table.SYMBOLS
 
 
 def test_the_counts_stay_one_line_on_a_narrow_terminal() -> None:

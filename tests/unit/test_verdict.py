@@ -8,23 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.outcome import Outcome, Reason, Stage, untestable
+from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Expected
 from harness.verdict import Status, explain, judge
 
 LIBPYTHON = "libpython3.13.so.1.0"
 NOT_FOUND = f"{LIBPYTHON}: cannot open shared object file: No such file or directory"
-EXPECTABLE = [reason for reason in Reason if reason is not Reason.UNTESTABLE]
+SUCCESSES = {Reason.IMPORTS, Reason.PASSES}
+NO_ANSWERS = {Reason.UNTESTABLE: Status.UNTESTABLE, Reason.NOT_APPLICABLE: Status.NOT_APPLICABLE}
+OF_CHECKS = {Reason.PASSES, Reason.FAILS}
+EXPECTABLE = [reason for reason in Reason if reason not in NO_ANSWERS]
 PAIRS = list(itertools.product(Reason, EXPECTABLE))
 
 
 def outcome(reason: Reason, *, library: str = LIBPYTHON, message: str = NOT_FOUND) -> Outcome:
     if reason is Reason.UNTESTABLE:
         return untestable(Stage.IMAGE, message)
+    if reason is Reason.NOT_APPLICABLE:
+        return not_applicable(Stage.INSTALL, message)
     return Outcome(
-        stage=Stage.IMPORT,
+        stage=Stage.CHECK if reason in OF_CHECKS else Stage.IMPORT,
         reason=reason,
-        message="" if reason is Reason.IMPORTS else message,
+        message="" if reason in SUCCESSES else message,
         missing_library=library if reason is Reason.MISSING_LIBRARY else None,
     )
 
@@ -40,12 +45,12 @@ def expected(reason: Reason, *, message: str | None = None) -> Expected:
 
 @pytest.mark.parametrize(("got", "wanted"), PAIRS)
 def test_every_outcome_against_every_expectation(got: Reason, wanted: Reason) -> None:
-    """No verdict without an import; the same is as expected; success instead is a fix."""
-    if got is Reason.UNTESTABLE:
-        status = Status.UNTESTABLE
+    """No verdict without an answer; the same is as expected; success instead is a fix."""
+    if got in NO_ANSWERS:
+        status = NO_ANSWERS[got]
     elif got == wanted:
         status = Status.AS_EXPECTED
-    elif got is Reason.IMPORTS:
+    elif got in SUCCESSES:
         status = Status.FIXED
     else:
         status = Status.REGRESSED
@@ -53,11 +58,40 @@ def test_every_outcome_against_every_expectation(got: Reason, wanted: Reason) ->
     assert explain(outcome(got), expected(wanted)).startswith(f"{status.replace('-', ' ')}: ")
 
 
-@pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.IMPORT])
+ANSWERING = (Stage.IMPORT, Stage.CHECK)
+BEFORE = [stage for stage in Stage if stage not in ANSWERING]
+
+
+@pytest.mark.parametrize("stage", BEFORE)
 def test_a_failure_before_the_import_is_never_a_verdict(stage: Stage) -> None:
     said = untestable(stage, NOT_FOUND)
     assert {judge(said, expected(wanted)) for wanted in EXPECTABLE} == {Status.UNTESTABLE}
     assert f"stage {stage} failed" in explain(said, expected(Reason.IMPORTS))
+
+
+@pytest.mark.parametrize("stage", BEFORE)
+def test_a_question_that_does_not_arise_is_never_a_verdict(stage: Stage) -> None:
+    said = not_applicable(stage, "nothing to patch")
+    assert {judge(said, expected(wanted)) for wanted in EXPECTABLE} == {Status.NOT_APPLICABLE}
+    assert explain(said, expected(Reason.IMPORTS)) == "not applicable: nothing to patch"
+
+
+def test_only_what_gave_an_answer_was_tried() -> None:
+    assert [reason for reason in Reason if not reason.was_tried] == list(NO_ANSWERS)
+
+
+def test_an_import_that_binds_to_a_second_libpython_is_no_success() -> None:
+    """And one that no longer does, where it was known to, is a fix."""
+    split, whole = outcome(Reason.SPLIT_BINDING), outcome(Reason.IMPORTS)
+    assert judge(split, expected(Reason.IMPORTS)) is Status.REGRESSED
+    assert judge(whole, expected(Reason.SPLIT_BINDING)) is Status.FIXED
+    words = explain(whole, expected(Reason.SPLIT_BINDING))
+    assert words.startswith("fixed: expected split-binding, but it imports.")
+
+
+def test_a_check_that_passes_where_it_was_known_to_fail_is_a_fix_that_says_so() -> None:
+    words = explain(outcome(Reason.PASSES), expected(Reason.FAILS))
+    assert words.startswith("fixed: expected fails, but it passes.")
 
 
 @pytest.mark.parametrize(
@@ -114,15 +148,13 @@ EXPECTATIONS = st.builds(
 
 
 @given(OUTCOMES, EXPECTATIONS)
-def test_status_says_which_side_imports(got: Outcome, wanted: Expected) -> None:
-    """Fixed is an import against the expectation; regressed is never one that imports."""
+def test_status_says_which_side_succeeds(got: Outcome, wanted: Expected) -> None:
+    """Fixed is a success against the expectation; regressed is never one."""
     status = judge(got, wanted)
-    assert (status is Status.UNTESTABLE) == (got.stage is not Stage.IMPORT)
-    assert (status is Status.FIXED) == (
-        got.reason is Reason.IMPORTS and wanted.reason is not Reason.IMPORTS
-    )
+    assert (status in NO_ANSWERS.values()) == (got.stage not in ANSWERING)
+    assert (status is Status.FIXED) == (got.reason in SUCCESSES and wanted.reason is not got.reason)
     if status is Status.REGRESSED:
-        assert got.reason is not Reason.IMPORTS
+        assert got.reason not in SUCCESSES
     if status is Status.AS_EXPECTED:
         assert (got.reason, got.missing_library) == (wanted.reason, wanted.library)
 
@@ -130,12 +162,14 @@ def test_status_says_which_side_imports(got: Outcome, wanted: Expected) -> None:
 @pytest.mark.parametrize(
     ("stage", "reason", "library"),
     [
-        (Stage.IMPORT, Reason.UNTESTABLE, None),
-        (Stage.IMAGE, Reason.IMPORTS, None),
-        (Stage.INSTALL, Reason.CRASH, None),
+        *((stage, reason, None) for stage in ANSWERING for reason in NO_ANSWERS),
+        *((stage, reason, None) for stage in BEFORE for reason in EXPECTABLE),
         (Stage.IMPORT, Reason.MISSING_LIBRARY, None),
         (Stage.IMPORT, Reason.IMPORTS, LIBPYTHON),
         (Stage.IMPORT, Reason.CRASH, LIBPYTHON),
+        (Stage.CHECK, Reason.PASSES, LIBPYTHON),
+        (Stage.CHECK, Reason.MISSING_LIBRARY, None),
+        (Stage.INSTALL, Reason.NOT_APPLICABLE, LIBPYTHON),
     ],
 )
 def test_an_outcome_that_contradicts_itself_cannot_be_made(

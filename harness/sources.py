@@ -1,0 +1,12 @@
+"""Where interpreters come from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """Where an interpreter comes from. A replica is never passed off as the release."""
+
+    REPLICA = "replica"
+    UPSTREAM = "upstream"
