@@ -135,7 +135,7 @@ def install(wheels: Sequence[Path], python: str, platform: Platform) -> Installe
             doing=f"unpacking {', '.join(sha256)} for CPython {python} on {platform}",
         )
         (path / "site" / ".lock").unlink(missing_ok=True)
-        _note_symbols(path)
+        note_symbols(path)
 
     key = cache.digest("installed", RECIPE, sorted(sha256.values()), python, platform)
     return Installed(tree=cache.entry("installed", key, make), wheels=sha256)
@@ -159,7 +159,7 @@ def _wheels(
     return [make(name, folder, python, platform)]
 
 
-def _note_symbols(path: Path) -> None:
+def note_symbols(path: Path) -> None:
     """Write ``symbols.json`` beside ``site/``, for the probe: reading ELF there would be slow."""
     site = path / "site"
     noted = {}
@@ -193,7 +193,7 @@ def _patched(tree: Path, cell: Cell) -> Path:
                 ],
                 doing=f"removing {', '.join(names)} from {file.name}",
             )
-        _note_symbols(path)
+        note_symbols(path)
 
     return cache.entry("installed", cache.digest("patchelf", RECIPE, tree.name), make)
 

@@ -61,7 +61,7 @@ def _requirements(
     Samples are built by programs of the machine's own platform, whatever they are built for, so
     what builds them is locked for every platform that a machine may have.
     """
-    pairs: list[tuple[str, Platform]] = list(product(bench.REQUIREMENTS, Platform))
+    pairs: list[tuple[str, Platform]] = []
     for extension in matrix.extensions.values():
         if extension.requirement is not None:
             pairs += product([extension.requirement], platforms)
@@ -69,6 +69,8 @@ def _requirements(
         folder = extensions.find_source(extension.source or "", beside)
         if extensions.is_project(folder):
             pairs += product(buildsystem.read(folder).requires, Platform)
+    # Last, so that a mistake in the matrix file is told first.
+    pairs += product(bench.REQUIREMENTS, Platform)
     return tuple(dict.fromkeys(pairs))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from harness import cells as cells_module
-from harness import containers, engine, tools
+from harness import containers, engine, extensions, tools
 from harness.containers import Containers
 from harness.outcome import Outcome, Reason, Stage
 from harness.plan import Cell
@@ -60,14 +62,14 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def observe(
     name: str,
     platform: Platform,
-    tree: Path,
+    site: Path,
     cells: tuple[Cell, ...],
     prepared: Prepared,
     pool: Containers,
     *,
     timeout: int = 60,
 ) -> Outcome:
-    """Import a module from a tree in a container of its own."""
+    """Import a module from a directory in a container of its own."""
     cell = next(
         c
         for c in cells
@@ -82,17 +84,21 @@ def observe(
         expected=cell.expected,
     )
     key = extension_key(name, cell.environment)
-    mine = prepared.model_copy(
-        update={
-            "extensions": {key: PreparedExtension(tree=tree)},
-            "wanted": {cell.environment.id: (name,)},
-        }
-    )
     own = Containers(pool._client, f"{prepared.run}-{name}", prepared.owner, pool._locks)
-    try:
-        return cells_module.observe(cell, mine, own)
-    finally:
-        own.reap()
+    with tempfile.TemporaryDirectory() as work:
+        tree = Path(work)
+        shutil.copytree(site, tree / "site")
+        extensions.note_symbols(tree)
+        mine = prepared.model_copy(
+            update={
+                "extensions": {key: PreparedExtension(tree=tree)},
+                "wanted": {cell.environment.id: (name,)},
+            }
+        )
+        try:
+            return cells_module.observe(cell, mine, own)
+        finally:
+            own.reap()
 
 
 @pytest.mark.parametrize("platform", Platform)
@@ -148,7 +154,7 @@ def test_a_module_that_is_not_there_is_untestable(
         cells[0].environment.interpreter.platform,
         prepared.trees(cells[0].environment),
     )
-    request = {"site": "/opt/extensions/nothing", "module": "x", "remedy": "none"}
+    request = {"tree": "/opt/extensions/nothing", "module": "x", "remedy": "none"}
     finished = containers.run_probe(container, request, limit=60)
     outcome = cells_module.interpret(finished, cells[0])
     assert (outcome.stage, outcome.reason) == (Stage.INSTALL, Reason.UNTESTABLE)
