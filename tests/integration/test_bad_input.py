@@ -150,7 +150,8 @@ def test_a_wheel_that_does_not_exist_is_told_when_locking(
     document = yaml.load((PROJECT / "matrix.yaml").read_text(), Loader=yaml.BaseLoader)
     document["uv"] = ["0.7.6"]
     document["profiles"] = {"default": {}}
-    document["extensions"]["python-mscl"]["requirement"] = requirement
+    document["extensions"] = {"wanted": {"requirement": requirement, "imports": "x"}}
+    document["expectations"] = []
     (tmp_path / "matrix.yaml").write_text(yaml.safe_dump(document))
     (tmp_path / "matrix.lock").write_text("the old lock")
     lock = json.loads((PROJECT / "matrix.lock").read_text())
