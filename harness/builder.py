@@ -36,7 +36,18 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from harness import archives, buildsystem, cache, debian, engine, index, replica, tools, uvbinary
+from harness import (
+    archives,
+    buildsystem,
+    cache,
+    containers,
+    debian,
+    engine,
+    index,
+    replica,
+    tools,
+    uvbinary,
+)
 from harness.buildsystem import BuildSystem
 from harness.errors import ConfigurationError, ToolError
 from harness.images import RECIPES, Images
@@ -52,8 +63,6 @@ SDK = "/opt/sdk"
 """Where the image has headers, libraries and sysconfig data, below it by platform."""
 
 MEMORY = "2g"
-PIDS = 256
-
 LIMIT = 600
 """Seconds that a build may take."""
 
@@ -74,7 +83,7 @@ TOP_LEFTOVERS = ("build", "dist", "_skbuild", "target")
 
 E_MACHINE = {Platform.X86_64: "EM_X86_64", Platform.AARCH64: "EM_AARCH64"}
 
-CROSS_SETTINGS = {"mesonpy": ("--config-setting=setup-args=--cross-file=/work/cross.ini",)}
+CROSS_SETTINGS = {"mesonpy": ("--config-setting=setup-args=--cross-file=/build/cross.ini",)}
 """Arguments of ``uv build`` by back end; the other back ends are told by environment variables."""
 
 NAMES = {Platform.X86_64: "x86-64-linux-gnu", Platform.AARCH64: "aarch64-linux-gnu"}
@@ -228,20 +237,13 @@ class Builder:
                 + [f'"$@" 2>&1 | tail --bytes={KEPT_OUTPUT}', "build", *command],
                 name=f"pbs-matrix-{self._run}-build-{secrets.token_hex(4)}",
                 platform=self._host.docker,
-                labels={engine.KIND: "cell", engine.RUN: self._run, engine.OWNER: self._owner},
-                network_mode="none",
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                mem_limit=MEMORY,
-                memswap_limit=MEMORY,
-                pids_limit=PIDS,
                 user="65534:65534",
-                working_dir="/work",
-                use_config_proxy=False,
+                working_dir="/build",
+                **containers.confinement(self._run, self._owner, memory=MEMORY),
             )
             try:
                 with _packed_inputs(folder, system, files) as packed:
-                    container.put_archive("/work", packed)
+                    container.put_archive("/build", packed)
                 return _run(container, doing)
             finally:
                 # Gone already is what is wanted.
@@ -280,7 +282,7 @@ def _wheels_of(container: Container, doing: str) -> dict[str, bytes]:
     """The wheels that a build has put into its output directory, up to a sensible size."""
     with tempfile.TemporaryFile() as packed:
         try:
-            chunks, _ = container.get_archive("/work/out")
+            chunks, _ = container.get_archive("/build/out")
         except NotFound:
             return {}
         for chunk in chunks:

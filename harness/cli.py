@@ -76,22 +76,11 @@ def lock(matrix_file: Path) -> None:
     release it installs by default. Needs the package index; look at the difference and commit it.
     """
     from harness import lock as lock_module
-    from harness import locking, matrix
+    from harness import locking, matrix, output
 
     path = lock_module.path_for(matrix_file)
     made = locking.make(matrix.load(matrix_file), say=click.echo, beside=matrix_file.parent)
-    # Written beside and renamed, so that a full disk leaves the old lock whole.
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        scratch.write_text(lock_module.dump(made), encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be written: {error.strerror or error}",
-            advice="Put the matrix file into a directory that you may write to.",
-        ) from error
-    finally:
-        scratch.unlink(missing_ok=True)
+    output.write(path, lock_module.dump(made).encode())
     click.echo(f"wrote {path}")
 
 
@@ -212,20 +201,22 @@ def bench(
     """
     from rich.console import Console
 
-    from harness import bench as bench_module
-    from harness import chart as chart_module
-    from harness import scoreboard
+    from harness import output as files
+    from harness.bench import chart as charts
+    from harness.bench import report as reports
+    from harness.bench import suite, table
 
-    bench_module.require_writable(output, pyperf and pyperf / "shared.json")
+    files.require_writable(output, pyperf and pyperf / "shared.json")
     if chart:
-        chart_module.require(chart)
+        charts.require(chart)
     if earlier:
-        report = bench_module.read(earlier)
+        report = reports.read(earlier)
     else:
         from dataclasses import replace
 
-        from harness import engine, lock, matrix, race
-        from harness.bench import Clock, Pair, Side
+        from harness import engine, lock, matrix
+        from harness.bench import contestants, measuring
+        from harness.bench.suite import Clock, Pair, Side
         from harness.platforms import Platform
         from harness.sources import Source
 
@@ -239,34 +230,34 @@ def bench(
                 "--pair chooses between replicas, and --source upstream has none",
                 advice="Leave one of them out.",
             )
-        effort = bench_module.FAST if fast else bench_module.Effort()
-        request = race.Request(
+        effort = suite.FAST if fast else suite.Effort()
+        request = contestants.Request(
             matrix=matrix.load(matrix_file),
             lock=lock.load(lock.path_for(matrix_file)),
             source=Source(source),
             pair=Pair(pair or "objects"),
             releases={
-                Side.SHARED: shared_release or race.RELEASES[Side.SHARED],
-                Side.STATIC: static_release or race.RELEASES[Side.STATIC],
+                Side.SHARED: shared_release or contestants.RELEASES[Side.SHARED],
+                Side.STATIC: static_release or contestants.RELEASES[Side.STATIC],
             },
             platform=Platform(platform) if platform else None,
             base=base,
             effort=replace(effort, rounds=rounds) if rounds else effort,
-            benchmarks=bench_module.select(patterns),
+            benchmarks=suite.select(patterns),
             clock=Clock(clock),
         )
-        done = race.run(request, engine.connect(), say=lambda line: click.echo(line, err=True))
+        done = measuring.run(request, engine.connect(), say=lambda line: click.echo(line, err=True))
         report = done.report
     # First, so that what minutes have measured is not lost should a file not be writable.
-    scoreboard.render(report, Console())
+    table.render(report, Console())
     if output:
-        bench_module.write(report, output)
+        reports.write(report, output)
         click.echo(f"wrote {output}")
     if pyperf and not earlier:
-        race.write_pyperf(done, pyperf)
+        measuring.write_pyperf(done, pyperf)
         click.echo(f"wrote {pyperf}")
     if chart and report.geometric_mean:
-        chart_module.draw(report, chart)
+        charts.draw(report, chart)
         click.echo(f"wrote {chart}")
     if report.interrupted and not earlier:
         click.echo("pbs-matrix: interrupted; the containers are removed", err=True)

@@ -85,16 +85,8 @@ class Containers:
             image,
             name=name,
             platform=platform.docker,
-            labels={engine.KIND: "cell", engine.RUN: self._run, engine.OWNER: self._owner},
-            network_mode="none",
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            mem_limit=MEMORY,
-            memswap_limit=MEMORY,
-            pids_limit=PIDS,
-            # The user's proxies and the like are no business of a cell.
-            use_config_proxy=False,
             auto_remove=True,
+            **confinement(self._run, self._owner),
         )
         try:
             with _packed(trees) as packed:
@@ -107,7 +99,27 @@ class Containers:
 
     def reap(self) -> int:
         """Remove every container of this run; their number."""
-        return _remove_all(self._client, lambda labels: labels.get(engine.RUN) == self._run)
+        return reap(self._client, self._run)
+
+
+def confinement(run: str, owner: str, *, memory: str = MEMORY) -> dict[str, Any]:
+    """What the engine is told of every container that runs strangers' code, and by whom to reap."""
+    return {
+        "labels": {engine.KIND: "cell", engine.RUN: run, engine.OWNER: owner},
+        "network_mode": "none",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "pids_limit": PIDS,
+        # The user's proxies and the like are no business of theirs.
+        "use_config_proxy": False,
+    }
+
+
+def reap(client: docker.DockerClient, run: str) -> int:
+    """Remove every container of a run; their number."""
+    return _remove_all(client, lambda labels: labels.get(engine.RUN) == run)
 
 
 def reap_dead(client: docker.DockerClient) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from harness import bench, buildsystem, extensions, index, tools, uvbinary
+from harness import buildsystem, extensions, index, tools, uvbinary
 from harness.lock import Lock, LockedUv, LockedWheel
 from harness.matrix import Matrix
 from harness.platforms import Platform
@@ -69,8 +69,7 @@ def _requirements(
         folder = extensions.find_source(extension.source or "", beside)
         if extensions.is_project(folder):
             pairs += product(buildsystem.read(folder).requires, Platform)
-    # Last, so that a mistake in the matrix file is told first.
-    pairs += product(bench.REQUIREMENTS, Platform)
+    pairs += product(matrix.benchmarks, Platform)
     return tuple(dict.fromkeys(pairs))
 
 

@@ -284,6 +284,8 @@ class Matrix(_Model):
     extensions: Annotated[dict[Name, Extension], Field(min_length=1)]
     checks: dict[Name, Check] = {}
     """Questions asked of the interpreter itself."""
+    benchmarks: tuple[Annotated[str, AfterValidator(pinned)], ...] = ()
+    """What `pbs-matrix bench` measures with: pyperf and pyperformance, pinned."""
     upgrade_from: UvVersion | None = None
     """The uv whose interpreter is in place before the remedies that upgrade."""
     remedies: Annotated[tuple[Remedy, ...], Axis, Field(min_length=1)] = (Remedy.NONE,)

@@ -212,7 +212,12 @@ def _product(matrix: Matrix, lock: Lock, axes: Axes, source: Source) -> Iterator
         if sample.kind is Kind.CHECK and remedy is not Remedy.NONE:
             continue
         cell = Cell(
-            environment=_environment(matrix, lock, uv, python, platform, base, sample, source),
+            environment=Environment(
+                uv=uv,
+                interpreter=_default_interpreter(lock, uv, python, platform, source),
+                base=base,
+                packages=tuple(sorted(set(sample.packages) - set(matrix.bases[base].packages))),
+            ),
             extension=name,
             sample=sample,
             remedy=remedy,
@@ -234,24 +239,6 @@ def _samples(matrix: Matrix, axes: Axes) -> tuple[tuple[str, Sample], ...]:
         return (*matrix.extensions.items(), *matrix.checks.items())
     extensions = ((name, matrix.extensions[name]) for name in axes.extensions or ())
     return (*extensions, *((name, matrix.checks[name]) for name in axes.checks or ()))
-
-
-def _environment(
-    matrix: Matrix,
-    lock: Lock,
-    uv: str,
-    python: str,
-    platform: Platform,
-    base: str,
-    sample: Sample,
-    source: Source,
-) -> Environment:
-    return Environment(
-        uv=uv,
-        interpreter=_default_interpreter(lock, uv, python, platform, source),
-        base=base,
-        packages=tuple(sorted(set(sample.packages) - set(matrix.bases[base].packages))),
-    )
 
 
 def _default_interpreter(

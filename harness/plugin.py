@@ -267,14 +267,10 @@ class Controller:
         if self._writer:
             self._writer.__exit__(None, None, None)
         if self._prepared:
-            from harness import engine
-            from harness.containers import Containers
+            from harness import containers, engine
 
             with contextlib.suppress(HarnessError):
-                pool = Containers(
-                    engine.connect(), self._run.name, self._run.owner, self._run.directory
-                )
-                pool.reap()
+                containers.reap(engine.connect(), self._run.name)
 
     def pytest_unconfigure(self) -> None:
         """Leave no file behind either."""

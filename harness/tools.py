@@ -118,14 +118,19 @@ def compile_c(
     both platforms whatever the host, comes from PyPI without root, and links against a glibc old
     enough (2.28) for every base image.
     """
-    run(
+    run_zig(
         [
-            *(zig(), "cc", "-target", f"{platform_triplet}.2.28", "-O2", "-s"),
+            *("cc", "-target", f"{platform_triplet}.2.28", "-O2", "-s"),
             *flags,
             *sources,
             *("-o", output),
         ],
         doing=f"compiling {output.name} for {platform_triplet}",
-        environment={"ZIG_GLOBAL_CACHE_DIR": str(cache.root() / "zig")},
         directory=directory,
     )
+
+
+def run_zig(arguments: Sequence[str | Path], *, doing: str, directory: Path | None = None) -> None:
+    """Run zig, with its own cache kept in ours."""
+    environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache.root() / "zig")}
+    run([zig(), *arguments], doing=doing, environment=environment, directory=directory)

@@ -145,7 +145,7 @@ def mapped_libpythons():
 
 def libpython_name():
     """File name of the running CPython's shared library."""
-    return "libpython{}.{}.so.1.0".format(*sys.version_info[:2])
+    return "libpython{}.{}{}.so.1.0".format(*sys.version_info[:2], sys.abiflags)
 
 
 def library_folder():

@@ -21,8 +21,11 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
-from harness import archives, bench, cache, engine, lock, matrix, owner, pair, race, replica
-from harness.bench import Benchmark, Pair, Report, Side
+from harness import archives, cache, engine, lock, matrix, owner, replica
+from harness.bench import contestants, measuring, pair, suite
+from harness.bench import report as reports
+from harness.bench.report import Report
+from harness.bench.suite import Benchmark, Pair, Side
 from harness.errors import ExitCode, FetchError, ToolError
 from harness.lock import LockedDefault
 from harness.platforms import Platform
@@ -75,22 +78,22 @@ def ours(client: docker.DockerClient) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def request_for_two(project_matrix: matrix.Matrix, project_lock: lock.Lock) -> race.Request:
+def request_for_two(project_matrix: matrix.Matrix, project_lock: lock.Lock) -> contestants.Request:
     """Two short benchmarks."""
-    return race.Request(
+    return contestants.Request(
         matrix=project_matrix,
         lock=project_lock,
-        effort=bench.FAST,
-        benchmarks=bench.select(("unpack_sequence", "json_loads")),
+        effort=suite.FAST,
+        benchmarks=suite.select(("unpack_sequence", "json_loads")),
     )
 
 
 @pytest.fixture(scope="session")
-def measured(client: docker.DockerClient, request_for_two: race.Request) -> Report:
+def measured(client: docker.DockerClient, request_for_two: contestants.Request) -> Report:
     """A race of the same objects, with a third benchmark whose script is not there."""
     missing = Benchmark(name="missing", script="bm_missing")
     asked = replace(request_for_two, benchmarks=(*request_for_two.benchmarks, missing))
-    return race.run(asked, client, say=lambda line: None).report
+    return measuring.run(asked, client, say=lambda line: None).report
 
 
 # --- the pair -----------------------------------------------------------------------------------
@@ -231,7 +234,7 @@ def test_every_round_of_both_sides_is_measured(measured: Report) -> None:
         assert timing.failure is None
         assert timing.loops
         for side in Side:
-            assert [len(values) for values in timing.values[side]] == [bench.FAST.values] * 3
+            assert [len(values) for values in timing.values[side]] == [suite.FAST.values] * 3
             assert all(value > 0 for values in timing.values[side] for value in values)
         estimate = measured.estimates[timing.name]
         assert estimate.low is not None
@@ -250,14 +253,16 @@ def test_a_benchmark_that_cannot_run_is_listed_with_its_last_line(measured: Repo
     assert set(measured.estimates) == {"unpack_sequence", "json_loads"}
 
 
-def test_the_report_names_all_that_it_rests_on(measured: Report, project_lock: lock.Lock) -> None:
+def test_the_report_names_all_that_it_rests_on(
+    measured: Report, project_matrix: matrix.Matrix, project_lock: lock.Lock
+) -> None:
     for side, model in zip(Side, MODELS, strict=True):
         archive = pair.provide("3.13", native(), model)
         assert measured.contestants[side].archive_sha256 == archive.sha256
         assert "same-objects" in measured.contestants[side].archive
     wheels = [
         project_lock.extension_wheels(requirement, "3.13", native())[0]
-        for requirement in bench.REQUIREMENTS
+        for requirement in project_matrix.benchmarks
     ]
     assert {wheel.filename: wheel.sha256 for wheel in wheels}.items() <= measured.wheels.items()
     assert measured.platform is native()
@@ -267,16 +272,16 @@ def test_the_report_names_all_that_it_rests_on(measured: Report, project_lock: l
 
 
 def test_debians_own_interpreters_can_be_compared_too(
-    client: docker.DockerClient, request_for_two: race.Request
+    client: docker.DockerClient, request_for_two: contestants.Request
 ) -> None:
     """With the warning that they are compiled differently; by the clock on the wall."""
     asked = replace(
         request_for_two,
         pair=Pair.DEBIAN,
-        clock=bench.Clock.WALL,
+        clock=suite.Clock.WALL,
         benchmarks=request_for_two.benchmarks[:1],
     )
-    done = race.run(asked, client, say=lambda line: None)
+    done = measuring.run(asked, client, say=lambda line: None)
     made = replica.provide("3.13", native(), LinkModel.STATIC)
     assert done.report.contestants[Side.STATIC].archive_sha256 == made.sha256
     assert any("not of linking alone" in warning for warning in done.report.warnings)
@@ -284,22 +289,22 @@ def test_debians_own_interpreters_can_be_compared_too(
 
 
 def test_the_clock_is_the_processs_cpu_time(
-    client: docker.DockerClient, request_for_two: race.Request
+    client: docker.DockerClient, request_for_two: contestants.Request
 ) -> None:
     """As pyperf itself says in what it writes."""
     asked = replace(
         request_for_two,
         benchmarks=request_for_two.benchmarks[:1],
-        effort=replace(bench.FAST, rounds=2),
+        effort=replace(suite.FAST, rounds=2),
     )
-    done = race.run(asked, client, say=lambda line: None)
+    done = measuring.run(asked, client, say=lambda line: None)
     for side in Side:
         assert "CLOCK_PROCESS_CPUTIME_ID" in done.outputs[side]["json_loads"][0]
 
 
 def test_published_releases_are_fetched_checked_installed_and_measured(
     client: docker.DockerClient,
-    request_for_two: race.Request,
+    request_for_two: contestants.Request,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -313,7 +318,8 @@ def test_published_releases_are_fetched_checked_installed_and_measured(
     known = request_for_two.lock.uv
     locked = {uv: known[uv] for uv in ("0.7.5", "0.7.6", request_for_two.matrix.uv[-1])}
     with servers.serving() as server:
-        for (side, release), uv in zip(race.RELEASES.items(), ("0.7.5", "0.7.6"), strict=True):
+        releases = contestants.RELEASES.items()
+        for (side, release), uv in zip(releases, ("0.7.5", "0.7.6"), strict=True):
             name = f"cpython-3.13.5+{release}-install_only.tar.gz"
             url = f"/{release}/{name.replace('+', '%2B')}"
             server.add(url, made[side].path.read_bytes())
@@ -329,9 +335,9 @@ def test_published_releases_are_fetched_checked_installed_and_measured(
             lock=request_for_two.lock.model_copy(update={"uv": locked}),
             matrix=request_for_two.matrix.model_copy(update={"bases": bases}),
             benchmarks=request_for_two.benchmarks[:1],
-            effort=replace(bench.FAST, rounds=2),
+            effort=replace(suite.FAST, rounds=2),
         )
-        report = race.run(asked, client, say=lambda line: None).report
+        report = measuring.run(asked, client, say=lambda line: None).report
     assert report.pair is None
     assert report.subject == "releases 20250409 and 20250517"
     assert [report.contestants[side].release for side in Side] == ["20250409", "20250517"]
@@ -367,7 +373,7 @@ def test_the_command_measures_shows_and_writes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "geometric mean of 2 benchmarks: " in done.stdout
     assert "round 3 of 3" in done.stderr
-    report = bench.read(tmp_path / "bench.json")
+    report = reports.read(tmp_path / "bench.json")
     assert report.geometric_mean is not None
     assert f"benchmarks: {report.geometric_mean.ratio:.3f} (95 % interval" in done.stdout
     assert "unpack_sequence" in (tmp_path / "bench.svg").read_text()
@@ -410,13 +416,13 @@ def test_an_interrupted_run_removes_its_containers_and_writes_what_it_has(
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "pbs-matrix: interrupted; the containers are removed"
     assert "the run was interrupted" in said
-    report = bench.read(output)
+    report = reports.read(output)
     assert report.interrupted
     assert 2 <= len(report.benchmarks[0].rounds) < 30
 
 
 def test_where_the_published_archives_cannot_be_had_the_command_says_so(
-    client: docker.DockerClient, request_for_two: race.Request
+    client: docker.DockerClient, request_for_two: contestants.Request
 ) -> None:
     """Port 9 (discard) is closed on this machine, as GitHub may be."""
     locked = json.loads(request_for_two.lock.model_dump_json())
@@ -425,12 +431,12 @@ def test_where_the_published_archives_cannot_be_had_the_command_says_so(
             default["url"] = f"http://127.0.0.1:9/{default['release']}/x.tar.gz"
     asked = replace(request_for_two, source=Source.UPSTREAM, lock=lock.Lock.model_validate(locked))
     with pytest.raises(FetchError, match=r"127\.0\.0\.1") as caught:
-        race.run(asked, client, say=lambda line: None)
+        measuring.run(asked, client, say=lambda line: None)
     assert "--source replica" in caught.value.advice
 
 
 def test_a_killed_runs_containers_are_removed_by_the_next(
-    client: docker.DockerClient, request_for_two: race.Request
+    client: docker.DockerClient, request_for_two: contestants.Request
 ) -> None:
     """They carry the labels that clean-up goes by."""
     with subprocess.Popen(
@@ -446,6 +452,6 @@ def test_a_killed_runs_containers_are_removed_by_the_next(
                 break
         process.kill()
     # Unless another run of this project has removed them by now.
-    asked = replace(request_for_two, effort=replace(bench.FAST, rounds=2))
-    race.run(replace(asked, benchmarks=asked.benchmarks[:1]), client, say=lambda line: None)
+    asked = replace(request_for_two, effort=replace(suite.FAST, rounds=2))
+    measuring.run(replace(asked, benchmarks=asked.benchmarks[:1]), client, say=lambda line: None)
     assert ours(client) == []

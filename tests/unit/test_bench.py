@@ -18,23 +18,15 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from harness import bench, chart, cli, race, scoreboard
-from harness.bench import (
-    Benchmark,
-    Clock,
-    Contestant,
-    Effort,
-    Estimate,
-    Failure,
-    Host,
-    Pair,
-    Report,
-    Side,
-    Timing,
-)
+from harness import cli, matrix, output
+from harness.bench import chart, contestants, measuring, suite, table
+from harness.bench import report as reports
+from harness.bench.report import Contestant, Estimate, Failure, Host, Report, Timing
+from harness.bench.suite import Benchmark, Clock, Effort, Pair, Side
 from harness.errors import ConfigurationError, ExitCode, SelectionError, ToolError
 from harness.platforms import Platform
 from harness.releases import LinkModel
+from harness.sources import Source
 
 
 def timing(
@@ -77,7 +69,7 @@ def report(
     return Report(
         started="2026-01-01T00:00:00+00:00",
         seconds=12.5,
-        source="replica" if pair else "upstream",
+        source=Source.REPLICA if pair else Source.UPSTREAM,
         pair=pair,
         python="3.13.5",
         platform=Platform.X86_64,
@@ -144,7 +136,7 @@ def test_the_interval_is_the_t_interval_of_the_logarithms() -> None:
 @pytest.mark.parametrize("freedom", [1, 2, 5, 10, 30])
 def test_the_quantiles_are_those_of_students_t(freedom: int) -> None:
     """The density, integrated from 0 to the quantile, is 0.475."""
-    quantile = bench.T_QUANTILES[freedom - 1]
+    quantile = reports.T_QUANTILES[freedom - 1]
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
     scale /= math.sqrt(freedom * math.pi)
 
@@ -173,14 +165,14 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
 def test_one_round_has_no_interval() -> None:
     estimate = timing("x", [2.0], [1.0]).estimate
     assert estimate == Estimate(ratio=math.exp(math.log(2.0)), low=None, high=None, rounds=1)
-    assert scoreboard.interval(estimate) == "none: one round"
-    assert "one round says nothing" in bench.verdict(estimate)
+    assert table.interval(estimate) == "none: one round"
+    assert "one round says nothing" in reports.verdict(estimate)
 
 
 def test_the_geometric_mean_is_over_benchmarks_and_its_interval_over_rounds() -> None:
     """1.21 and 1 give 1.1, in each round; benchmarks that differ do not widen the interval."""
     quick = timing("a", [1.21, 1.21], [1.0, 1.0])
-    mean = bench.geometric_mean([quick, timing("b", [3.0, 5.0], [3.0, 5.0])])
+    mean = reports.geometric_mean([quick, timing("b", [3.0, 5.0], [3.0, 5.0])])
     assert mean is not None
     assert (mean.ratio, mean.low, mean.high) == pytest.approx((1.1, 1.1, 1.1))
     assert mean.rounds == 2
@@ -189,7 +181,7 @@ def test_the_geometric_mean_is_over_benchmarks_and_its_interval_over_rounds() ->
 def test_the_geometric_mean_takes_the_rounds_that_all_benchmarks_ended() -> None:
     """As after an interrupt: another set of benchmarks would be another mean."""
     longer = timing("a", [1.21, 1.21, 9.0], [1.0, 1.0, 1.0])
-    mean = bench.geometric_mean([longer, timing("b", [1.0, 1.0], [1.0, 1.0])])
+    mean = reports.geometric_mean([longer, timing("b", [1.0, 1.0], [1.0, 1.0])])
     assert mean is not None
     assert mean.ratio == pytest.approx(1.1)
     assert mean.rounds == 2
@@ -201,8 +193,8 @@ def test_a_round_that_one_side_did_not_end_does_not_count() -> None:
 
 
 def test_without_any_result_there_is_no_mean() -> None:
-    assert bench.geometric_mean([]) is None
-    assert bench.geometric_mean([timing("a", [1.0], [])]) is None
+    assert reports.geometric_mean([]) is None
+    assert reports.geometric_mean([timing("a", [1.0], [])]) is None
     assert timing("a", [1.0], []).estimate is None
     assert timing("a", [1.0], []).seconds(Side.SHARED) is None
 
@@ -220,7 +212,7 @@ def test_without_any_result_there_is_no_mean() -> None:
 def test_the_verdict_compares_the_interval_with_the_claim(
     low: float, ratio: float, high: float, said: str
 ) -> None:
-    assert said in bench.verdict(Estimate(ratio=ratio, low=low, high=high, rounds=6))
+    assert said in reports.verdict(Estimate(ratio=ratio, low=low, high=high, rounds=6))
 
 
 # --- what is run, and in which order ------------------------------------------------------------
@@ -230,30 +222,34 @@ def test_each_side_goes_first_equally_often_and_never_twice_running() -> None:
     """From round to round for each benchmark, and from one benchmark to the next."""
     rounds = Effort().rounds
     for position in range(5):
-        first = [bench.order(number, position)[0] for number in range(rounds)]
+        first = [suite.order(number, position)[0] for number in range(rounds)]
         assert first.count(Side.SHARED) == first.count(Side.STATIC)
         assert all(a is not b for a, b in pairwise(first))
-    first = [bench.order(0, position)[0] for position in range(6)]
+    first = [suite.order(0, position)[0] for position in range(6)]
     assert all(a is not b for a, b in pairwise(first))
-    assert set(bench.order(3, 2)) == set(Side)
+    assert set(suite.order(3, 2)) == set(Side)
 
 
 def test_the_suite_has_at_least_a_dozen_benchmarks_each_once() -> None:
-    names = [benchmark.name for benchmark in bench.SUITE]
+    names = [benchmark.name for benchmark in suite.SUITE]
     assert len(names) == len(set(names)) >= 12
 
 
 def test_globs_select_benchmarks_and_a_glob_without_any_is_refused() -> None:
-    assert bench.select(()) == bench.SUITE
-    chosen = [benchmark.name for benchmark in bench.select(("json_*", "go"))]
+    assert suite.select(()) == suite.SUITE
+    chosen = [benchmark.name for benchmark in suite.select(("json_*", "go"))]
     assert chosen == ["go", "json_dumps", "json_loads"]
     with pytest.raises(SelectionError, match="--benchmarks 'nope' selects nothing") as caught:
-        bench.select(("go", "nope"))
+        suite.select(("go", "nope"))
     assert "richards" in caught.value.advice
 
 
-def test_the_requirements_are_pinned() -> None:
-    assert all(requirement.count("==") == 1 for requirement in bench.REQUIREMENTS)
+def test_a_matrix_without_benchmarks_is_told_what_to_add() -> None:
+    own = matrix.load(Path(__file__).parents[2] / "matrix.yaml")
+    assert measuring._pin(own, "pyperf").startswith("pyperf==")
+    without = own.model_copy(update={"benchmarks": ()})
+    with pytest.raises(ConfigurationError, match="pins no pyperf under 'benchmarks'"):
+        measuring._pin(without, "pyperf")
 
 
 # --- the file -----------------------------------------------------------------------------------
@@ -262,8 +258,8 @@ def test_the_requirements_are_pinned() -> None:
 def test_a_report_is_the_same_after_it_was_written_and_read(tmp_path: Path) -> None:
     written = report(FASTER, SAME, BROKEN)
     path = tmp_path / "deep" / "bench.json"
-    bench.write(written, path)
-    assert bench.read(path) == written
+    reports.write(written, path)
+    assert reports.read(path) == written
     assert [file.name for file in path.parent.iterdir()] == ["bench.json"]
     data = json.loads(path.read_text())
     assert data["schema_version"] == 1
@@ -289,19 +285,19 @@ def test_a_file_that_is_no_report_is_refused(
     if text is not None:
         path.write_text(text)
     with pytest.raises(ConfigurationError, match=problem):
-        bench.read(path)
+        reports.read(path)
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(
     tmp_path: Path,
 ) -> None:
-    bench.require_writable(None, tmp_path / "new" / "folder" / "bench.json")
+    output.require_writable(None, tmp_path / "new" / "folder" / "bench.json")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     # /proc says to root that it may be written to.
     for path in (Path("/proc/bench.json"), tmp_path, tmp_path / "file" / "bench.json"):
         with pytest.raises(ConfigurationError, match="cannot be written"):
-            bench.require_writable(path)
+            output.require_writable(path)
 
 
 # --- the table ----------------------------------------------------------------------------------
@@ -309,7 +305,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(
 
 def shown(what: Report) -> str:
     console = Console(file=io.StringIO(), width=80)
-    scoreboard.render(what, console)
+    table.render(what, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -343,7 +339,7 @@ def test_where_all_failed_there_is_no_mean() -> None:
     [(2.5, "2.50 s"), (0.0509, "50.9 ms"), (0.4827, "483 ms"), (1.13e-7, "113 ns")],
 )
 def test_times_have_three_digits_and_a_unit(seconds: float, text: str) -> None:
-    assert scoreboard.duration(seconds) == text
+    assert table.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -468,12 +464,12 @@ class Course:
         self.log: list[tuple[Side, list[str], dict[str, str]]] = []
         self.boxes = {side: Box(self.log, side) for side in Side}
         self.records = [
-            race._Record(benchmark=Benchmark(name=name, script=f"bm_{name}")) for name in names
+            measuring._Record(benchmark=Benchmark(name=name, script=f"bm_{name}")) for name in names
         ]
         self.said: list[str] = []
 
     def run(self, effort: Effort) -> list[Timing]:
-        race._measure(self.records, self.boxes, effort, self.said.append)
+        measuring._measure(self.records, self.boxes, effort, self.said.append)
         return [record.timing() for record in self.records]
 
 
@@ -553,7 +549,7 @@ def test_an_interrupt_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -
         course.run(Effort(rounds=3))
     timings = [record.timing() for record in course.records]
     assert [len(t.rounds) for t in timings] == [2, 1]
-    mean = bench.geometric_mean(timings)
+    mean = reports.geometric_mean(timings)
     assert mean is not None
     assert mean.rounds == 1
 
@@ -564,14 +560,14 @@ def test_pyperf_reads_what_is_written_for_it(tmp_path: Path) -> None:
 
     course = Course("go", "chaos")
     timings = course.run(Effort(rounds=2, values=3))
-    done = race.Race(
+    done = measuring.Race(
         report=report(*timings),
         outputs={
             side: {record.benchmark.name: record.outputs[side] for record in course.records}
             for side in Side
         },
     )
-    race.write_pyperf(done, tmp_path / "new")
+    measuring.write_pyperf(done, tmp_path / "new")
     suite = pyperf.BenchmarkSuite.load(str(tmp_path / "new" / "shared.json"))
     assert suite.get_benchmark_names() == ["go", "chaos"]
     assert suite.get_benchmark("go").get_nrun() == 2
@@ -588,13 +584,13 @@ class Engine:
 
 def test_only_the_engines_own_platform_is_measured() -> None:
     arm: Any = Engine("arm64")
-    assert race.require_native(None, arm) is Platform.AARCH64
-    assert race.require_native(Platform.AARCH64, arm) is Platform.AARCH64
+    assert contestants.require_native(None, arm) is Platform.AARCH64
+    assert contestants.require_native(Platform.AARCH64, arm) is Platform.AARCH64
     with pytest.raises(SelectionError, match="under emulation this would measure the emulator"):
-        race.require_native(Platform.X86_64, arm)
+        contestants.require_native(Platform.X86_64, arm)
     odd: Any = Engine("riscv64")
     with pytest.raises(SelectionError, match="runs on riscv64"):
-        race.require_native(None, odd)
+        contestants.require_native(None, odd)
 
 
 # --- the command --------------------------------------------------------------------------------
@@ -605,7 +601,7 @@ def pbs_matrix(*arguments: str) -> Result:
 
 
 def test_an_earlier_result_is_shown_and_drawn_again(tmp_path: Path) -> None:
-    bench.write(report(FASTER, SAME), tmp_path / "bench.json")
+    reports.write(report(FASTER, SAME), tmp_path / "bench.json")
     done = pbs_matrix(f"--from={tmp_path}/bench.json", f"--chart={tmp_path}/bench.svg")
     assert done.exit_code == 0, done.output
     assert "geometric mean of 2 benchmarks: 1.095" in done.output
@@ -613,7 +609,7 @@ def test_an_earlier_result_is_shown_and_drawn_again(tmp_path: Path) -> None:
 
 
 def test_a_failed_benchmark_makes_the_command_fail(tmp_path: Path) -> None:
-    bench.write(report(FASTER, BROKEN), tmp_path / "bench.json")
+    reports.write(report(FASTER, BROKEN), tmp_path / "bench.json")
     done = pbs_matrix(f"--from={tmp_path}/bench.json")
     assert done.exit_code == 1
     assert "failed: go" in done.output
@@ -624,7 +620,7 @@ def test_a_failed_benchmark_makes_the_command_fail(tmp_path: Path) -> None:
     [
         (["--static-release=20250529"], "name published releases", ExitCode.CONFIGURATION),
         (["--source=upstream", "--pair=debian"], "between replicas", ExitCode.CONFIGURATION),
-        (["--chart=bench.jpg"], "does not end with .svg", ExitCode.CONFIGURATION),
+        (["--chart=reports.jpg"], "does not end with .svg", ExitCode.CONFIGURATION),
         (["--output=/proc/bench.json"], "cannot be written", ExitCode.CONFIGURATION),
         (["--benchmarks=nope"], "selects nothing", ExitCode.SELECTION),
         (["--rounds=1"], "1 is not in the range 2<=x<=31", 2),
@@ -638,11 +634,11 @@ def test_options_that_do_not_fit_are_refused(arguments: list[str], said: str, co
 
 
 def test_rounds_stay_where_there_are_quantiles_for_them() -> None:
-    assert bench.MOST_ROUNDS == 31
-    Estimate.of([0.01 * number for number in range(bench.MOST_ROUNDS)])
+    assert reports.MOST_ROUNDS == 31
+    Estimate.of([0.01 * number for number in range(reports.MOST_ROUNDS)])
 
 
-@pytest.mark.parametrize("module", ["bench", "chart", "scoreboard"])
+@pytest.mark.parametrize("module", ["bench.suite", "bench.report", "bench.chart", "bench.table"])
 def test_words_figures_and_pictures_need_no_engine(module: str) -> None:
     """harness/locking.py takes the requirements from there; nor is matplotlib loaded unasked."""
     forbidden = ("docker", "requests", "pytest", "click", "pyperf", "matplotlib")

@@ -79,7 +79,7 @@ def test_whatever_the_harness_imports_is_among_its_dependencies(at_once: bool) -
         wanted += [text for name in extras if name != "dev" for text in extras[name]]
     declared = {canonicalize_name(Requirement(text).name) for text in wanted}
     providers = metadata.packages_distributions()
-    files = [*(PROJECT / "harness").glob("*.py"), PROJECT / "conftest.py"]
+    files = [*(PROJECT / "harness").rglob("*.py"), PROJECT / "conftest.py"]
     needed = {name: file.name for file in files for name in imported(file, at_once=at_once)}
     missing = {
         name: file

@@ -13,61 +13,29 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import docker
 import pyperf
 import requests
 from docker.errors import DockerException
 from docker.models.containers import Container
+from packaging.requirements import Requirement
+from packaging.version import Version
 
-from harness import (
-    archives,
-    bench,
-    cache,
-    containers,
-    engine,
-    extensions,
-    index,
-    interpreters,
-    replica,
-    uvbinary,
-)
+from harness import archives, cache, containers, engine, extensions, index, output
 from harness import owner as owners
-from harness import pair as pairs
-from harness.bench import (
-    WARMUPS,
-    Benchmark,
-    Clock,
-    Contestant,
-    Effort,
-    Failure,
-    Host,
-    Pair,
-    Report,
-    Side,
-    Timing,
-)
-from harness.errors import SelectionError, ToolError
-from harness.images import Image, Images
-from harness.interpreters import Archive
-from harness.lock import Lock, LockedDefault
+from harness.bench import contestants, suite
+from harness.bench.contestants import PYTHON, Entrant, Request, Say
+from harness.bench.report import Contestant, Failure, Host, Report, Timing
+from harness.bench.suite import WARMUPS, Benchmark, Clock, Effort, Side
+from harness.errors import ConfigurationError, ToolError
 from harness.matrix import Matrix
-from harness.plan import Environment, Interpreter
-from harness.platforms import Platform
-from harness.releases import LinkModel
 from harness.sources import Source
-
-Say = Callable[[str], None]
-
-RELEASES = {Side.SHARED: "20250409", Side.STATIC: "20250517"}
-"""The last release with a shared libpython, and the first with a static one."""
-
-PYTHON = replica.PYTHON
 
 LIMIT = 120
 """Seconds that a benchmark's process may take; the longest takes some three."""
@@ -113,40 +81,12 @@ print(json.dumps({
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to measure."""
-
-    matrix: Matrix
-    lock: Lock
-    source: Source = Source.REPLICA
-    pair: Pair = Pair.OBJECTS
-    """Which replicas; of no meaning for published releases."""
-    releases: Mapping[Side, str] = field(default_factory=lambda: RELEASES)
-    """Which releases; of no meaning for replicas."""
-    platform: Platform | None = None
-    """None: the engine's own."""
-    base: str = "debian13"
-    effort: Effort = field(default_factory=Effort)
-    benchmarks: tuple[Benchmark, ...] = bench.SUITE
-    clock: Clock = Clock.CPU
-
-
-@dataclass(frozen=True, kw_only=True)
 class Race:
     """What came of it."""
 
     report: Report
     outputs: dict[Side, dict[str, list[str]]]
     """What pyperf's processes said, by side and benchmark, by round: pyperf's JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Entrant:
-    """An interpreter that uv has installed in an image."""
-
-    interpreter: Interpreter
-    archive: Archive
-    image: Image
 
 
 @dataclass(kw_only=True)
@@ -180,19 +120,20 @@ def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
     An interrupt (Ctrl-C) while benchmarks run ends them; what was measured until then is the
     report. Raises :class:`harness.errors.HarnessError` where nothing can be measured.
     """
-    platform = require_native(request.platform, client)
+    platform = contestants.require_native(request.platform, client)
     begun = datetime.now(UTC)
     local = engine.is_here(client)
     load = os.getloadavg()[0] if local else None
     if dead := containers.reap_dead(client):
         say(f"removed {dead} containers that a dead run had left")
-    uv = max(request.matrix.uv, key=lambda version: tuple(map(int, version.split("."))))
+    uv = max(request.matrix.uv, key=Version)
     uv_wheel = request.lock.uv_wheel(uv, platform)
-    measuring = request.lock.extension_wheels(bench.REQUIREMENTS[0], PYTHON, platform)
+    pyperf_pin, suite_pin = (_pin(request.matrix, name) for name in ("pyperf", "pyperformance"))
+    measuring = request.lock.extension_wheels(pyperf_pin, PYTHON, platform)
     tools = extensions.install([index.fetch(wheel) for wheel in measuring], PYTHON, platform)
-    suite = request.lock.extension_wheels(bench.REQUIREMENTS[1], PYTHON, platform)[0]
-    scripts = _scripts(index.fetch(suite), suite.sha256)
-    entrants, base = _prepare(request, platform, uv, client, say)
+    benchmarks = request.lock.extension_wheels(suite_pin, PYTHON, platform)[0]
+    scripts = _scripts(index.fetch(benchmarks), benchmarks.sha256)
+    entrants, base = contestants.prepare(request, platform, uv, client, say)
     # The last one: interrupts are served by the first, as a rule.
     cpu = str(max(os.sched_getaffinity(0)) if local else int(client.info()["NCPU"]) - 1)
     run_name = owners.new_run()
@@ -220,7 +161,7 @@ def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
         report = Report(
             started=begun.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - start, 1),
-            source=request.source.value,
+            source=request.source,
             pair=request.pair if request.source is Source.REPLICA else None,
             python=entrants[Side.STATIC].archive.version,
             platform=platform,
@@ -228,7 +169,7 @@ def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
             base_digest=base.base_digest,
             uv=uv,
             uv_sha256=uv_wheel.sha256,
-            wheels={**tools.wheels, suite.filename: suite.sha256},
+            wheels={**tools.wheels, benchmarks.filename: benchmarks.sha256},
             contestants={
                 side: _contestant(entrant, facts[side], request.source)
                 for side, entrant in entrants.items()
@@ -250,29 +191,11 @@ def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
             benchmarks=tuple(record.timing() for record in records),
         )
     finally:
-        containers.Containers(client, run_name, owners.this_process(), Path()).reap()
+        containers.reap(client, run_name)
     return Race(
         report=report.concluded(),
         outputs={side: {r.benchmark.name: r.outputs[side] for r in records} for side in Side},
     )
-
-
-def require_native(wanted: Platform | None, client: docker.DockerClient) -> Platform:
-    """The engine's platform; :class:`SelectionError` where another one is asked for."""
-    said = str(client.version().get("Arch"))
-    native = next((platform for platform in Platform if platform.debian == said), None)
-    if native is None:
-        raise SelectionError(
-            f"the engine runs on {said}, for which there are no interpreters here",
-            advice=f"Use an engine on {' or '.join(Platform)}.",
-        )
-    if wanted not in (None, native):
-        raise SelectionError(
-            f"{wanted} is not what the engine runs on ({native}): under emulation this would "
-            "measure the emulator",
-            advice=f"Run it on an {wanted} machine, or leave --platform out.",
-        )
-    return native
 
 
 def write_pyperf(race: Race, directory: Path) -> None:
@@ -288,104 +211,24 @@ def write_pyperf(race: Race, directory: Path) -> None:
         with tempfile.TemporaryDirectory() as work:
             path = Path(work) / "suite.json"
             pyperf.BenchmarkSuite(benchmarks).dump(str(path))
-            bench.replace(directory / f"{side}.json", path.read_bytes())
+            output.write(directory / f"{side}.json", path.read_bytes())
 
 
-def _prepare(
-    request: Request, platform: Platform, uv: str, client: docker.DockerClient, say: Say
-) -> tuple[dict[Side, _Entrant], Image]:
-    """Both interpreters, installed by uv in images on the same base."""
-    try:
-        base = request.matrix.bases[request.base]
-    except KeyError:
-        raise SelectionError(
-            f"the matrix has no base {request.base!r}",
-            advice=f"Its bases are: {', '.join(request.matrix.bases)}.",
-        ) from None
-    chosen = {side: _interpreter(request, side, platform) for side in Side}
-    versions = [interpreter.version for interpreter in chosen.values()]
-    if len(set(versions)) > 1:
-        raise SelectionError(
-            f"CPython {' and '.join(versions)} differ in more than in how they are linked",
-            advice="Choose two releases with the same CPython version.",
-        )
-    made = {side: _archive(request, interpreter) for side, interpreter in chosen.items()}
-    for side, archive in made.items():
-        say(f"{side}: {_name(archive)}")
-    images = Images(client)
-    packages = {*base.packages, *interpreters.base_packages(request.source)}
-    base_image = images.base(request.base, base, platform, tuple(sorted(packages)))
-    wheel = request.lock.uv_wheel(uv, platform)
-    program = uvbinary.fetch(wheel)
-    entrants = {}
-    for side, interpreter in chosen.items():
-        environment = Environment(uv=uv, interpreter=interpreter, base=request.base)
-        image = images.environment(environment, base_image, made[side], program, wheel.sha256)
-        entrants[side] = _Entrant(interpreter=interpreter, archive=made[side], image=image)
-    return entrants, base_image
-
-
-def _interpreter(request: Request, side: Side, platform: Platform) -> Interpreter:
-    """What a side is, or what it stands for."""
-    match request.source:
-        case Source.UPSTREAM:
-            release = request.releases[side]
-            found = _published(request.lock, release, platform)
-            version, url = found.version, found.url
-        case Source.REPLICA:
-            release, version, url = RELEASES[side], PYTHON, ""
-        case _:
-            assert_never(request.source)
-    interpreter = Interpreter(
-        python=PYTHON,
-        version=version,
-        release=release,
-        platform=platform,
-        source=request.source,
-        url=url,
+def _pin(matrix: Matrix, name: str) -> str:
+    """The requirement of a matrix file that pins one of the two projects that measuring takes."""
+    for requirement in matrix.benchmarks:
+        if Requirement(requirement).name == name:
+            return requirement
+    raise ConfigurationError(
+        f"the matrix pins no {name} under 'benchmarks'",
+        advice="Add it, as in the project's own matrix.yaml, and run `pbs-matrix lock`.",
     )
-    if (interpreter.link_model is LinkModel.SHARED) != (side is Side.SHARED):
-        raise SelectionError(
-            f"release {release} is {interpreter.link_model}, so it cannot be the {side} one",
-            advice="docs/verdicts.md has the releases' link models.",
-        )
-    return interpreter
-
-
-def _archive(request: Request, interpreter: Interpreter) -> Archive:
-    if request.source is Source.UPSTREAM:
-        return interpreters.provide(interpreter)
-    match request.pair:
-        case Pair.OBJECTS:
-            made = pairs.provide(PYTHON, interpreter.platform, interpreter.link_model)
-            return Archive(path=made.path, sha256=made.sha256, version=made.version)
-        case Pair.DEBIAN:
-            return interpreters.provide(interpreter)
-        case _:
-            assert_never(request.pair)
-
-
-def _published(lock: Lock, release: str, platform: Platform) -> LockedDefault:
-    """A release's archive, from what the locked uv versions say of it."""
-    known = {
-        default.release: default
-        for locked in lock.uv.values()
-        if (default := locked.defaults.get(PYTHON, {}).get(platform))
-    }
-    try:
-        return known[release]
-    except KeyError:
-        raise SelectionError(
-            f"matrix.lock knows no release {release} with CPython {PYTHON} on {platform}",
-            advice=f"It knows {', '.join(sorted(known))}; a uv version that installs another one "
-            "can be added to matrix.yaml and locked (`pbs-matrix lock`).",
-        ) from None
 
 
 def _scripts(wheel: Path, sha256: str) -> Path:
     """The benchmarks' folders, out of pyperformance's wheel."""
     folder = "pyperformance/data-files/benchmarks/"
-    wanted = tuple(f"{folder}{script}/" for script in sorted({b.script for b in bench.SUITE}))
+    wanted = tuple(f"{folder}{script}/" for script in sorted({b.script for b in suite.SUITE}))
 
     def make(path: Path) -> None:
         path.mkdir()
@@ -401,7 +244,7 @@ def _scripts(wheel: Path, sha256: str) -> Path:
 
 def _start(
     client: docker.DockerClient,
-    entrant: _Entrant,
+    entrant: Entrant,
     side: Side,
     packed: Any,
     run_name: str,
@@ -413,20 +256,9 @@ def _start(
             # It waits for the other side's processes; see images/environment/idle.sh.
             ["/bin/sh", "/opt/pbs-matrix/idle.sh", str(2 * LIMIT), "7200"],
             name=f"pbs-matrix-{run_name}-{side}",
-            labels={
-                engine.KIND: "cell",
-                engine.RUN: run_name,
-                engine.OWNER: owners.this_process(),
-            },
-            network_mode="none",
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            mem_limit=containers.MEMORY,
-            memswap_limit=containers.MEMORY,
-            pids_limit=containers.PIDS,
             cpuset_cpus=cpu,
-            use_config_proxy=False,
             auto_remove=True,
+            **containers.confinement(run_name, owners.this_process()),
         )
         container.put_archive("/", packed)
         container.start()
@@ -452,11 +284,11 @@ def _facts(box: Container, side: Side, cpu: str) -> dict[str, Any]:
     return facts
 
 
-def _contestant(entrant: _Entrant, facts: Mapping[str, Any], source: Source) -> Contestant:
+def _contestant(entrant: Entrant, facts: Mapping[str, Any], source: Source) -> Contestant:
     return Contestant(
         link_model=entrant.interpreter.link_model,
         release=entrant.interpreter.release if source is Source.UPSTREAM else None,
-        archive=_name(entrant.archive),
+        archive=contestants.name_of(entrant.archive),
         archive_sha256=entrant.archive.sha256,
         image=entrant.image.id,
         version=facts["version"],
@@ -464,11 +296,6 @@ def _contestant(entrant: _Entrant, facts: Mapping[str, Any], source: Source) -> 
         libpython=facts["libpython"],
         builtin_modules=tuple(facts["builtins"]),
     )
-
-
-def _name(archive: Archive) -> str:
-    """An archive's name, without the digest that the cache puts before it."""
-    return archive.path.name.partition("-")[2]
 
 
 def _measure(
@@ -484,7 +311,7 @@ def _measure(
     for number in range(effort.rounds):
         start = time.monotonic()
         for position, record in enumerate(records):
-            for side in bench.order(number, position):
+            for side in suite.order(number, position):
                 if record.failure is None:
                     _time(record, side, boxes[side], effort, number)
         say(f"round {number + 1} of {effort.rounds}: {time.monotonic() - start:.0f} s")

@@ -6,8 +6,9 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import bench
-from harness.bench import CLAIM, Clock, Estimate, Report
+from harness import output
+from harness.bench.report import CLAIM, CONFIDENCE, Estimate, Report
+from harness.bench.suite import Clock
 from harness.errors import ConfigurationError, ToolError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def require(path: Path) -> None:
             f"--chart {path}: the name does not end with {', '.join(FORMATS)}",
             advice="The ending chooses the format; .svg is the one for documents.",
         )
-    bench.require_writable(path)
+    output.require_writable(path)
     _matplotlib()
 
 
@@ -71,7 +72,7 @@ def draw(report: Report, path: Path) -> None:
         # A date in the file would make every drawing another one.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
-    bench.replace(path, stream.getvalue())
+    output.write(path, stream.getvalue())
 
 
 def _fill(axes: Axes, estimates: list[tuple[str, Estimate]], mean: Estimate) -> None:
@@ -90,7 +91,7 @@ def _fill(axes: Axes, estimates: list[tuple[str, Estimate]], mean: Estimate) -> 
         markersize=5,
         linewidth=1.4,
         capsize=2.5,
-        label=f"benchmark, with {bench.CONFIDENCE} interval",
+        label=f"benchmark, with {CONFIDENCE} interval",
     )
     axes.errorbar(
         [mean.ratio],

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import bench
-from harness.bench import Clock, Estimate, Report, Side
+from harness.bench.report import CONFIDENCE, UNSTABLE, Estimate, Report, verdict
+from harness.bench.suite import Clock, Side
 
 
 def render(report: Report, console: Console) -> None:
@@ -24,12 +24,12 @@ def render(report: Report, console: Console) -> None:
         console.print(
             Text(
                 f"geometric mean of {len(report.measured)} benchmarks: {mean.ratio:.3f} "
-                f"({bench.CONFIDENCE} interval {interval(mean)})",
+                f"({CONFIDENCE} interval {interval(mean)})",
                 style="bold",
             ),
             soft_wrap=True,
         )
-        console.print(Text(bench.verdict(mean)), soft_wrap=True)
+        console.print(Text(verdict(mean)), soft_wrap=True)
     console.print(Text(report.method, style="dim"), soft_wrap=True)
     for timing in report.failed:
         assert timing.failure is not None
@@ -90,7 +90,7 @@ def _table(report: Report) -> Table:
     table.add_column("benchmark", no_wrap=True)
     for header in ("shared", "static", "ratio"):
         table.add_column(header, justify="right", no_wrap=True)
-    table.add_column(f"{bench.CONFIDENCE} interval", justify="center", no_wrap=True)
+    table.add_column(f"{CONFIDENCE} interval", justify="center", no_wrap=True)
     table.add_column("spread", justify="right", no_wrap=True)
     for timing in report.benchmarks:
         estimate = timing.estimate
@@ -105,6 +105,6 @@ def _table(report: Report) -> Table:
             duration(static),
             f"{estimate.ratio:.3f}",
             interval(estimate),
-            Text(f"{timing.spread:.0%}", style="yellow" if timing.spread > bench.UNSTABLE else ""),
+            Text(f"{timing.spread:.0%}", style="yellow" if timing.spread > UNSTABLE else ""),
         )
     return table

@@ -141,10 +141,9 @@ def _objects(configuration: Path, work: Path) -> Path:
             advice="Use --pair debian, or --source upstream.",
         )
     shutil.copyfile(source, archive)
-    tools.run(
-        [tools.zig(), "ar", "d", archive, "config.o", f"{LEFT_OUT.removeprefix('_')}module.o"],
+    tools.run_zig(
+        ["ar", "d", archive, "config.o", f"{LEFT_OUT.removeprefix('_')}module.o"],
         doing=f"taking {LEFT_OUT} out of {archive.name}",
-        environment=_environment(),
     )
     return archive
 
@@ -182,11 +181,10 @@ def _compiler_runtime(work: Path, platform: Platform) -> Path:
     empty = work / "empty.c"
     empty.write_text("")
     output = work / "libruntime.a"
-    tools.run(
-        [tools.zig(), "build-lib", "-target", f"{platform.triplet}.2.28", "-O", "ReleaseFast"]
+    tools.run_zig(
+        ["build-lib", "-target", f"{platform.triplet}.2.28", "-O", "ReleaseFast"]
         + ["-fcompiler-rt", "-fPIC", empty, f"-femit-bin={output}"],
         doing=f"building the compiler's runtime for {platform}",
-        environment=_environment(),
         directory=work,
     )
     return output
@@ -194,11 +192,10 @@ def _compiler_runtime(work: Path, platform: Platform) -> Path:
 
 def _lld(arguments: Sequence[str | Path], work: Path) -> None:
     output = arguments[arguments.index("-o") + 1]
-    tools.run(
+    tools.run_zig(
         # Not `zig cc`, which refuses -Bsymbolic-functions.
-        [tools.zig(), "ld.lld", *arguments],
+        ["ld.lld", *arguments],
         doing=f"linking {Path(output).name} from Debian's objects",
-        environment=_environment(),
         directory=work,
     )
 
@@ -209,7 +206,3 @@ def _loader_path(platform: Platform) -> str:
         Platform.X86_64: "/lib64/ld-linux-x86-64.so.2",
         Platform.AARCH64: "/lib/ld-linux-aarch64.so.1",
     }[platform]
-
-
-def _environment() -> dict[str, str]:
-    return {"ZIG_GLOBAL_CACHE_DIR": str(cache.root() / "zig")}

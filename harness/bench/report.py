@@ -1,31 +1,21 @@
-"""What ``pbs-matrix bench`` measures, and what follows from the measurements.
-
-Release 20250517 of python-build-standalone links libpython into the interpreter because that is
-said to make it 15-25 % faster. Here are the benchmarks that ask whether it does, the order in which
-they run, the statistics, and the file of results. Nothing here knows of an engine:
-:mod:`harness.race` measures, :mod:`harness.scoreboard` and :mod:`harness.chart` show.
-"""
+"""What was measured, what follows from it, and the file that holds both."""
 
 from __future__ import annotations
 
 import math
 import statistics
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from harness.errors import ConfigurationError, SelectionError
+from harness import output
+from harness.bench.suite import Clock, Pair, Side
+from harness.errors import ConfigurationError
 from harness.platforms import Platform
 from harness.releases import LinkModel
-
-REQUIREMENTS = ("pyperf==2.10.0", "pyperformance==1.14.0")
-"""What measures, and whose benchmarks are measured; matrix.lock has their hashes."""
+from harness.sources import Source
 
 SCHEMA: Literal[1] = 1
 """Version of the file's format."""
@@ -59,104 +49,6 @@ T_QUANTILES = (
 )
 
 MOST_ROUNDS = len(T_QUANTILES) + 1
-
-
-class Side(StrEnum):
-    """One of the two that are compared."""
-
-    SHARED = "shared"
-    STATIC = "static"
-
-
-class Pair(StrEnum):
-    """Which replicas are compared."""
-
-    OBJECTS = "objects"
-    """Both linked here from the same object files: :mod:`harness.pair`."""
-    DEBIAN = "debian"
-    """Debian's own executable and Debian's own libpython, compiled differently."""
-
-
-class Clock(StrEnum):
-    """What time is."""
-
-    CPU = "cpu"
-    """CPU time of the process, which another process on that CPU does not add to."""
-    WALL = "wall"
-    """Elapsed time, as pyperf has it by default."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """A benchmark of pyperformance that needs nothing but the standard library and pyperf."""
-
-    name: str
-    """As pyperf reports it, and pyperformance calls it."""
-    script: str
-    """Folder in pyperformance that holds run_benchmark.py."""
-    arguments: tuple[str, ...] = ()
-    """What chooses it, where a script has several."""
-
-
-def _named(*names: str) -> tuple[Benchmark, ...]:
-    return tuple(Benchmark(name=name, script=f"bm_{name}") for name in names)
-
-
-SUITE = (
-    *_named("async_generators", "chaos", "comprehensions", "coroutines", "deepcopy", "deltablue"),
-    *_named("fannkuch", "float", "generators", "go", "hexiom", "json_dumps", "json_loads"),
-    Benchmark(name="logging_silent", script="bm_logging", arguments=("silent",)),
-    Benchmark(name="logging_simple", script="bm_logging", arguments=("simple",)),
-    *_named("nbody", "nqueens"),
-    Benchmark(name="pickle", script="bm_pickle", arguments=("pickle",)),
-    Benchmark(name="pickle_pure_python", script="bm_pickle", arguments=("--pure-python", "pickle")),
-    *_named("pidigits", "raytrace", "regex_compile", "richards"),
-    Benchmark(name="scimark_fft", script="bm_scimark", arguments=("fft",)),
-    *_named("spectral_norm", "unpack_sequence"),
-)
-"""In the order in which a round runs them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effort:
-    """How much is measured of each benchmark."""
-
-    rounds: int = 6
-    """Even, so that each interpreter goes first equally often."""
-    values: int = 4
-    """Values of a process, beside one to warm up."""
-    min_time: float = 0.1
-    """Seconds that a value should take at least; pyperf repeats a benchmark to get there."""
-
-
-FAST = Effort(rounds=3, values=2, min_time=0.05)
-"""For a first look, and for the tests."""
-
-WARMUPS = 1
-
-
-def select(patterns: Sequence[str]) -> tuple[Benchmark, ...]:
-    """The benchmarks whose names match one of some globs, or all; :class:`SelectionError`."""
-    for pattern in patterns:
-        if not any(fnmatchcase(benchmark.name, pattern) for benchmark in SUITE):
-            raise SelectionError(
-                f"--benchmarks {pattern!r} selects nothing",
-                advice=f"There are: {', '.join(benchmark.name for benchmark in SUITE)}.",
-            )
-    return tuple(
-        benchmark
-        for benchmark in SUITE
-        if not patterns or any(fnmatchcase(benchmark.name, pattern) for pattern in patterns)
-    )
-
-
-def order(round_number: int, position: int) -> tuple[Side, Side]:
-    """Who goes first: flipped from round to round, and from one benchmark to the next.
-
-    A machine that gets slower or faster during a run then does so to both alike.
-    """
-    sides = (Side.SHARED, Side.STATIC)
-    return sides if (round_number + position) % 2 == 0 else (sides[1], sides[0])
 
 
 class _Model(BaseModel):
@@ -285,7 +177,7 @@ class Report(_Model):
     started: str
     """UTC, ISO 8601."""
     seconds: float
-    source: Literal["replica", "upstream"]
+    source: Source
     pair: Pair | None
     python: str
     platform: Platform
@@ -294,7 +186,7 @@ class Report(_Model):
     uv: str
     uv_sha256: str
     wheels: dict[str, str]
-    """sha256 of the wheels of :data:`REQUIREMENTS`."""
+    """sha256 of the wheels that measured, and of the benchmarks'."""
     contestants: dict[Side, Contestant]
     host: Host
     clock: Clock
@@ -412,41 +304,7 @@ def _warnings(report: Report) -> list[str]:
 
 def write(report: Report, path: Path) -> None:
     """Write a report's file; :class:`ConfigurationError` where that is not possible."""
-    replace(path, (report.model_dump_json(indent=1) + "\n").encode())
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be written: {error.strerror or error}",
-            advice="Name a file in a directory that you may write to.",
-        ) from error
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def require_writable(*paths: Path | None) -> None:
-    """Refuse, before minutes of measuring, a file that could not be written after them."""
-    for path in filter(None, paths):
-        folder = next(p for p in (path.parent, *path.absolute().parents) if p.exists())
-        problem = "it is a directory" if path.is_dir() else None
-        try:
-            # Not os.access, which tells root that /proc may be written to.
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            problem = error.strerror or str(error)
-        if problem:
-            raise ConfigurationError(
-                f"{path} cannot be written: {problem}",
-                advice="Name a file in a directory that you may write to.",
-            )
+    output.write(path, (report.model_dump_json(indent=1) + "\n").encode())
 
 
 def read(path: Path) -> Report:
