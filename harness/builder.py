@@ -8,7 +8,6 @@ is made in the same way as the other one.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import io
 import os
@@ -24,8 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from pprint import pformat
-from typing import IO, Any
+from typing import IO
 
 import requests
 from docker.errors import APIError, DockerException, NotFound
@@ -45,6 +43,7 @@ from harness import (
     engine,
     index,
     replica,
+    sdk,
     tools,
     uvbinary,
 )
@@ -58,9 +57,6 @@ from harness.releases import LinkModel
 
 RECIPE = 1
 """Counts up whenever this module makes other bytes from the same sources."""
-
-SDK = "/opt/sdk"
-"""Where the image has headers, libraries and sysconfig data, below it by platform."""
 
 MEMORY = "2g"
 LIMIT = 600
@@ -182,7 +178,7 @@ class Builder:
             "builder", Base(suite=debian.SUITE), self._host, packages(self._host)
         )
         runner = replica.provide(python, self._host, LinkModel.STATIC)
-        sdks = _packed_sdks(python)
+        sdks = sdk.packed(python)
         return self._images.build(
             "builder",
             files={
@@ -445,33 +441,6 @@ def _packed_inputs(
         yield stream
 
 
-def _packed_sdks(python: str) -> Path:
-    """A tar with ``sdk/<platform>``: what there is of a CPython to build against."""
-    sources = {platform: replica.sdk(python, platform) for platform in Platform}
-
-    def make(path: Path) -> None:
-        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-            for platform, source in sources.items():
-                prefix = f"sdk/{platform}"
-                archives.add_tree(tar, source / "include", f"{prefix}/include")
-                with tempfile.TemporaryDirectory() as work:
-                    for library in (source / "lib").glob("libpython*"):
-                        shutil.copy2(library, work, follow_symlinks=False)
-                    archives.add_tree(tar, Path(work), f"{prefix}/lib")
-                name = f"_sysconfigdata__{platform.triplet}.py"
-                data = (source / "lib" / f"python{python}" / name).read_text()
-                archives.add_bytes(
-                    tar,
-                    f"{prefix}/lib/python{python}/{name}",
-                    sysconfig_data(data, python, platform).encode(),
-                )
-                for file, text in pkgconfig_files(python, platform).items():
-                    archives.add_bytes(tar, f"{prefix}/lib/pkgconfig/{file}", text.encode())
-
-    key = cache.digest("sdks", RECIPE, [source.parent.name for source in sources.values()], python)
-    return cache.entry("sdks", key, make, suffix=".tar")
-
-
 def _rust_layer(host: Platform) -> Path:
     """A tar with rustc, cargo, Debian's crates, and Rust's standard library for each platform."""
     programs = ("./usr/bin/rustc", "./usr/bin/cargo")
@@ -500,36 +469,3 @@ def _rust_layer(host: Platform) -> Path:
 
     key = cache.digest("rust", RECIPE, RUST, debian.SUITE, host)
     return cache.entry("rust-layers", key, make, suffix=".tar")
-
-
-def sysconfig_data(text: str, python: str, platform: Platform) -> str:
-    """Debian's sysconfig data for a platform, with the paths of the image instead of Debian's."""
-    (assignment,) = (node for node in ast.parse(text).body if isinstance(node, ast.Assign))
-    values: dict[str, Any] = ast.literal_eval(assignment.value)
-    prefix = f"{SDK}/{platform}"
-    include, library = f"{prefix}/include/python{python}", f"{prefix}/lib"
-    values |= {
-        # The paths that sysconfig gives follow from these two, headers among them.
-        "installed_base": prefix,
-        "installed_platbase": prefix,
-        **dict.fromkeys(("prefix", "exec_prefix", "host_prefix", "host_exec_prefix"), prefix),
-        **dict.fromkeys(("INCLUDEPY", "CONFINCLUDEPY"), include),
-        "INCLUDEDIR": f"{prefix}/include",
-        **dict.fromkeys(("LIBDIR", "LIBPL"), library),
-        "LIBPC": f"{library}/pkgconfig",
-    }
-    return f"build_time_vars = {pformat(values)}\n"
-
-
-def pkgconfig_files(python: str, platform: Platform) -> dict[str, str]:
-    """What Meson asks about CPython: as CPython's own Misc/python.pc.in and python-embed.pc.in."""
-    head = (
-        f"prefix={SDK}/{platform}\nlibdir=${{prefix}}/lib\nincludedir=${{prefix}}/include\n\n"
-        f"Version: {python}\nCflags: -I${{includedir}}/python{python}\n"
-    )
-    module = f"{head}Name: Python\nDescription: Build a C extension for Python\nLibs:\n"
-    embed = (
-        f"{head}Name: Python\nDescription: Embed Python into an application\n"
-        f"Libs: -L${{libdir}} -lpython{python}\n"
-    )
-    return {f"python-{python}.pc": module, f"python-{python}-embed.pc": embed}

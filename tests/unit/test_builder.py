@@ -13,7 +13,7 @@ from typing import Any, cast
 import docker
 import pytest
 
-from harness import binfmt, builder, buildsystem, cache, extensions, locking, matrix
+from harness import binfmt, builder, buildsystem, cache, extensions, locking, matrix, sdk
 from harness.builder import Builder, Ended
 from harness.errors import ConfigurationError, DiskFullError, HarnessError, LockError, ToolError
 from harness.images import Images
@@ -457,7 +457,7 @@ def test_sysconfig_data_points_into_the_image_and_keeps_the_rest() -> None:
         "'CC': 'aarch64-linux-gnu-gcc', 'LIBDIR': '/usr/lib'}\n"
     )
     namespace: dict[str, dict[str, str]] = {}
-    exec(builder.sysconfig_data(text, "3.13", Platform.AARCH64), namespace)
+    exec(sdk.sysconfig_data(text, "3.13", Platform.AARCH64), namespace)
     values = namespace["build_time_vars"]
     assert values["CC"] == "aarch64-linux-gnu-gcc"
     assert values["INCLUDEPY"] == "/opt/sdk/aarch64/include/python3.13"
@@ -466,7 +466,7 @@ def test_sysconfig_data_points_into_the_image_and_keeps_the_rest() -> None:
 
 
 def test_only_embedding_is_given_libpython_by_pkg_config() -> None:
-    files = builder.pkgconfig_files("3.13", Platform.AARCH64)
+    files = sdk.pkgconfig_files("3.13", Platform.AARCH64)
     assert "-lpython" not in files["python-3.13.pc"]
     assert "Libs: -L${libdir} -lpython3.13\n" in files["python-3.13-embed.pc"]
 
