@@ -249,7 +249,8 @@ def bench(
         done = measuring.run(request, engine.connect(), say=lambda line: click.echo(line, err=True))
         report = done.report
     # First, so that what minutes have measured is not lost should a file not be writable.
-    table.render(report, Console())
+    # Into a file, as wide as the table; on a terminal, as wide as that is.
+    table.render(report, Console(width=None if sys.stdout.isatty() else 110))
     if output:
         reports.write(report, output)
         click.echo(f"wrote {output}")
