@@ -10,12 +10,12 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
-LIBPYTHON = "libpython"
-"""How every name of CPython's own shared libraries begins, renamed copies in wheels included."""
+from harness.loader.objects import Architecture, Object, Unloadable
 
 C_API = (b"Py", b"_Py")
 """How every name of the C API begins."""
@@ -39,6 +39,58 @@ def files(tree: Path) -> Iterator[Path]:
             with path.open("rb") as stream:
                 if stream.read(4) == b"\x7fELF":
                     yield path
+
+
+NO_ELF = "invalid ELF header"
+"""What glibc says of a file that is none."""
+
+NODEFLIB, PIE = 0x800, 0x08000000
+"""DF_1_NODEFLIB and DF_1_PIE."""
+
+
+def read_object(stream: IO[bytes]) -> Object | Unloadable | None:
+    """What a file tells the loader; None where it is no ELF file at all."""
+    if stream.read(4) != b"\x7fELF":
+        return None
+    stream.seek(0)
+    try:
+        return _object(ELFFile(stream))
+    # A file that somebody made to be odd makes pyelftools raise anything at all.
+    except Exception as error:
+        return Unloadable(problem=f"damaged: {type(error).__name__}")
+
+
+def _object(elf: ELFFile) -> Object:
+    segments = list(elf.iter_segments())
+    dynamic = next((s for s in segments if isinstance(s, DynamicSegment)), None)
+    interp = next((s for s in segments if s["p_type"] == "PT_INTERP"), None)
+    texts: dict[str, list[str]] = {}
+    flags = 0
+    for tag in dynamic.iter_tags() if dynamic else ():
+        name = tag["d_tag"]
+        if name in ("DT_NEEDED", "DT_SONAME", "DT_RPATH", "DT_RUNPATH"):
+            texts.setdefault(name, []).append(str(vars(tag)[name[3:].lower()]))
+        elif name == "DT_FLAGS_1":
+            flags = int(tag["d_val"])
+    return Object(
+        architecture=Architecture(
+            _machine(elf),
+            elf.elfclass,
+            not elf.little_endian,
+        ),
+        soname=texts.get("DT_SONAME", [None])[-1],
+        needed=tuple(texts.get("DT_NEEDED", ())),
+        rpath=texts.get("DT_RPATH", [None])[-1],
+        runpath=texts.get("DT_RUNPATH", [None])[-1],
+        no_default_libraries=bool(flags & NODEFLIB),
+        interpreter=interp.get_interp_name() if interp else None,
+        is_program=interp is not None and (elf["e_type"] == "ET_EXEC" or bool(flags & PIE)),
+    )
+
+
+def _machine(elf: ELFFile) -> int:
+    elf.stream.seek(18)
+    return int.from_bytes(elf.stream.read(2), "little" if elf.little_endian else "big")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,13 +149,15 @@ class Run:
         """Run a cell, keep its result for the report, and fail or skip as that asks for."""
         if cell.not_applicable is not None:
             outcome, pins = not_applicable(Stage.INTERPRETER, cell.not_applicable), {}
+            prediction = None
         else:
-            from harness import cells
+            from harness import cells, foreseen
 
+            prediction = foreseen.foresee(cell, self.prepared)
             outcome = cells.observe(cell, self.prepared, self._containers)
             pins = self.prepared.pins(cell)
-        self.last = result_of(cell, outcome, pins)
-        match judge(outcome, cell.expected):
+        self.last = result_of(cell, outcome, pins, prediction)
+        match judge(outcome, cell.expected, prediction):
             case Status.AS_EXPECTED:
                 pass
             case Status.NOT_APPLICABLE:
@@ -163,7 +165,7 @@ class Run:
             case Status.UNTESTABLE if self.allow_untestable:
                 pytest.skip(explain(outcome, cell.expected))
             case _:
-                pytest.fail(explain(outcome, cell.expected), pytrace=False)
+                pytest.fail(explain(outcome, cell.expected, prediction), pytrace=False)
 
 
 class Controller:

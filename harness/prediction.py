@@ -6,9 +6,9 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.elf import LIBPYTHON
 from harness.loader.process import Loader, Process, Search, System, Variables
 from harness.outcome import Reason
+from harness.releases import LIBPYTHON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,11 @@ class Prediction:
     def needed_by(self) -> str | None:
         """Path of the file that needs what is missing."""
         return self.search.needed_by if self.search else None
+
+    @property
+    def short(self) -> str:
+        """One phrase for people, such as ``missing-library libGL.so.1``."""
+        return f"{self.outcome} {self.library}" if self.library else str(self.outcome)
 
     def agrees(self, outcome: Reason, missing_library: str | None) -> bool:
         """Whether an observed outcome is one that this foresees.
