@@ -1,7 +1,8 @@
 """One root exception: what was found, where, what to do next, and an exit code of its own.
 
 Exit codes below 10 belong to pytest and click; every kind of failure of the harness has one
-from 10 upwards, the same in ``pbs-matrix`` and in ``pytest``.
+from 10 upwards, the same in ``pbs-matrix`` and in ``pytest``. The exception is ``check``, which
+ends as linters do: 0 clean, 1 something found, 2 could not look.
 """
 
 from __future__ import annotations
@@ -142,3 +143,9 @@ class SetupIncompleteError(HarnessError):
     """``pbs-matrix doctor`` found something missing that it could not, or may not, put right."""
 
     exit_code = ExitCode.SETUP_INCOMPLETE
+
+
+class TargetError(HarnessError):
+    """What is to be checked cannot be read: no such file, damaged, or made to do harm."""
+
+    exit_code = ExitCode.UNCHECKABLE

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.elf import LIBPYTHON
+from harness.releases import LIBPYTHON
 from harness.loader.process import Loader, Process, Search, System, Variables
 from harness.outcome import Reason
 

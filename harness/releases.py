@@ -14,6 +14,9 @@ from importlib import resources
 
 import yaml
 
+LIBPYTHON = "libpython"
+"""How every name of CPython's own shared libraries begins, renamed copies in wheels included."""
+
 
 class LinkModel(StrEnum):
     """How an interpreter carries libpython."""

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from harness.loader.files import Files
 from harness.loader.objects import Architecture
 
-SITE = "/venv/lib/site-packages"
+VENV = "/venv"
 """Where a target's files lie in the model: as an installer would put them into a venv."""
 
-SCRIPTS = "/venv/bin"
+SITE = f"{VENV}/lib/python3/site-packages"
+"""As deep as a real one, since search paths such as ``$ORIGIN/../../..`` count the directories."""
+
+SCRIPTS = f"{VENV}/bin"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,9 @@ class Target:
     name: str
     """For people: the wheel's file name, the distribution's name and version, or the path."""
     files: Files
-    """Every ELF file below :data:`SITE` and :data:`SCRIPTS`, and every link between them."""
+    """Every ELF file below :data:`VENV`, and every link between them."""
+    others: Files = field(default_factory=Files)
+    """What lies in the same environment and belongs to another distribution: found, not judged."""
     modules: tuple[Module, ...] = ()
     """In the order in which they are looked at."""
     reached: frozenset[str] = frozenset()
