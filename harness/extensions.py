@@ -23,7 +23,7 @@ from harness.platforms import Platform
 from harness.releases import LIBPYTHON
 from harness.remedies import Remedy
 
-RECIPE = 4
+RECIPE = 5
 """Counts up whenever this module makes other bytes from the same sources."""
 
 PROJECT = Path(__file__).parent.parent

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import posixpath
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from harness import inventory, systems
+from harness import containers, inventory, systems
 from harness.extensions import tree_name
 from harness.loader.files import Files
 from harness.loader.glibc import Glibc
@@ -13,16 +12,29 @@ from harness.loader.process import Loader, Variables
 from harness.matrix import Kind
 from harness.plan import Cell
 from harness.prediction import Open, Prediction, predict
-from harness.prepared import Prepared, PreparedEnvironment
+from harness.prepared import Prepared, PreparedEnvironment, PreparedInterpreter
 from harness.remedies import Remedy
+from harness.why import Setting, account
 
 PYTHONS = "/opt/python"
 """Where uv installs interpreters in an environment's image."""
 
-SITE = "/opt/extensions"
+
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """A prediction, and what it was made from."""
+
+    prediction: Prediction
+    setting: Setting
+
+    @property
+    def account(self) -> str:
+        """Why the import fails, in words; empty where it does not."""
+        search = self.prediction.search
+        return account(search, self.setting) if search else ""
 
 
-def foresee(cell: Cell, prepared: Prepared, loader: Loader | None = None) -> Prediction | None:
+def foresee(cell: Cell, prepared: Prepared, loader: Loader | None = None) -> Foreseen | None:
     """What the loader's rules say of a cell's import; None where it is not for them to say.
 
     That is so of checks, and of cells that something has made untestable already. ``loader`` are
@@ -30,32 +42,38 @@ def foresee(cell: Cell, prepared: Prepared, loader: Loader | None = None) -> Pre
     """
     environment = prepared.environments[cell.environment.id]
     tree = prepared.extension(cell).tree
-    if cell.sample.kind is Kind.CHECK or tree is None:
+    if cell.sample.kind is Kind.CHECK or tree is None or environment.system is None:
         return None
-    running = _running(cell, environment)
-    if environment.system is None or running.interpreter is None:
+    python, release = _running(cell, environment)
+    if python is None:
         return None
-    interpreter, python = cell.environment.interpreter, running.interpreter
+    interpreter = cell.environment.interpreter
     home = f"{PYTHONS}/cpython-{python.version}-{interpreter.platform.uv_python}"
-    installed = inventory.load(tree / "files.json").below(f"{SITE}/{tree_name(cell)}")
+    installed = inventory.load(tree / "files.json").below(
+        f"{containers.EXTENSIONS}/{tree_name(cell)}"
+    )
     system = systems.load(environment.system)
-    files = system.files | inventory.load(python.files).below(home) | installed
-    opens = [*_preloaded(cell, home, files), *(Open(name=path) for path in _modules(installed))]
+    files = system.files | inventory.load(python.files).below(home).files | installed.files
+    program = f"{home}/bin/python{interpreter.python}"
     library_path = f"{home}/lib" if cell.remedy is Remedy.LD_LIBRARY_PATH else ""
-    return predict(
-        loader or Glibc(),
-        replace(system, files=files),
-        f"{home}/bin/python{interpreter.python}",
-        Variables(library_path=library_path),
-        opens,
+    variables = Variables(library_path=library_path)
+    opens = [*_preloaded(cell, home, files), *(Open(name=path) for path in installed.modules)]
+    return Foreseen(
+        prediction=predict(
+            loader or Glibc(), replace(system, files=files), program, variables, opens
+        ),
+        setting=Setting(files=files, program=program, label=release, variables=variables),
     )
 
 
-def _running(cell: Cell, environment: PreparedEnvironment) -> PreparedEnvironment:
+def _running(
+    cell: Cell, environment: PreparedEnvironment
+) -> tuple[PreparedInterpreter | None, str]:
     """Whichever uv's interpreter is in place: a newer uv alone leaves the older one's there."""
-    if cell.remedy is Remedy.UPGRADE_ONLY and environment.before is not None:
-        return environment.before
-    return environment
+    upgrade = cell.environment.upgrade
+    if cell.remedy is Remedy.UPGRADE_ONLY and upgrade and environment.before:
+        return environment.before.interpreter, upgrade.interpreter.release
+    return environment.interpreter, cell.environment.interpreter.release
 
 
 def _preloaded(cell: Cell, home: str, files: Files) -> list[Open]:
@@ -73,8 +91,3 @@ def _preloaded(cell: Cell, home: str, files: Files) -> list[Open]:
             return [*opened, Open(name=f"{home}/lib/{name}", caller=ctypes)]
         case _:
             return []
-
-
-def _modules(installed: Files) -> list[str]:
-    names = {path: posixpath.basename(path) for path in installed.files}
-    return [p for p, name in names.items() if name.endswith(".so") and not name.startswith("lib")]

@@ -32,16 +32,18 @@ def parse(
     others are left out. A cache in the format from before glibc 2.2 alone is taken for empty, and
     so is one that is damaged: the loader does the same.
     """
-    start = content.find(MAGIC)
+    # It may stand behind one in the older format; offsets are from its own start.
+    _, magic, rest = content.partition(MAGIC)
+    content = magic + rest
     wanted = FLAGS.get(architecture)
-    if start < 0 or wanted is None or len(content) < start + HEADER.size:
+    if wanted is None or len(content) < HEADER.size:
         return {}
-    _, count, _, _, extensions = HEADER.unpack_from(content, start)
-    names = _hwcaps(content, start + extensions) if extensions else []
+    _, count, _, _, extensions = HEADER.unpack_from(content)
+    names = _hwcaps(content, extensions) if extensions else []
     ranks = {f"glibc-hwcaps/{name}": number for number, name in enumerate(names)}
     order = {ranks[name]: place for place, name in enumerate(subdirectories) if name in ranks}
     found: dict[str, list[tuple[int, str]]] = {}
-    table = content[start + HEADER.size : start + HEADER.size + count * ENTRY.size]
+    table = content[HEADER.size : HEADER.size + count * ENTRY.size]
     for flags, key, value, _, hwcap in ENTRY.iter_unpack(table[: len(table) // 24 * 24]):
         if flags != wanted:
             continue
@@ -53,9 +55,7 @@ def parse(
             place = order[number]
         elif hwcap:
             continue  # from before glibc 2.33, and no longer looked at
-        found.setdefault(_text(content, start + key), []).append(
-            (place, _text(content, start + value))
-        )
+        found.setdefault(_text(content, key), []).append((place, _text(content, value)))
     return {
         name: tuple(path for _, path in sorted(paths, key=lambda entry: entry[0]))
         for name, paths in found.items()

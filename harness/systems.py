@@ -14,7 +14,7 @@ import requests
 from docker.errors import DockerException
 from pydantic import TypeAdapter
 
-from harness import cache, elf, engine, ldcache, owner
+from harness import cache, elf, engine, inventory, ldcache, owner
 from harness.containers import confinement
 from harness.loader.files import Files
 from harness.loader.objects import AARCH64, X86_64, Object, Unloadable
@@ -116,12 +116,9 @@ def system(diagnostics: str, tar: tarfile.TarFile, platform: Platform) -> System
         if member.islnk():
             twins[path] = f"/{member.linkname.strip('/')}"
             member = members.get(twins[path], member)
-        stream = tar.extractfile(member) if member.isreg() and member.size <= MAX_FILE else None
-        found = elf.read_object(stream) if stream else None
-        if stream and found is None:
-            found = Unloadable(problem=elf.NO_ELF)
-        if found:
-            files[path] = found
+        if member.isreg() and member.size <= MAX_FILE:
+            found = elf.read_object(inventory.content(tar, member))
+            files[path] = found or Unloadable(problem=elf.NO_ELF)
     return System(
         files=Files(files=files, links=links, twins=twins),
         directories=directories,

@@ -137,8 +137,9 @@ def test_what_is_installed_has_its_files_and_what_is_to_be_known_of_them(
         found = elf.read(installed.tree / "site" / name)
         assert entry == {"slots": dict(found.c_api_slots), "provides_c_api": False}
     assert set(noted["sample/lib/libhelper.so.1"]["slots"]) == {"PyLong_FromLong"}
-    files = inventory.load(installed.tree / "files.json")
-    assert set(files.files) == {"/site/sample/sample.so", "/site/sample/lib/libhelper.so.1"}
+    listed = inventory.load(installed.tree / "files.json")
+    assert set(listed.files.files) == {"/site/sample/sample.so", "/site/sample/lib/libhelper.so.1"}
+    assert listed.modules == ("/site/sample/sample.so",)
 
 
 def test_what_was_installed_once_is_found_again(
