@@ -25,7 +25,7 @@ from harness.errors import (
     TargetError,
 )
 from harness.lock import Lock, LockedWheel
-from harness.matrix import Extension, Matrix, Profile
+from harness.matrix import Extension, Matrix
 from harness.outcome import Outcome, Reason
 from harness.plan import Cell, Expected, Selection, plan
 from harness.platforms import Platform
@@ -142,15 +142,16 @@ def cells_of(
     selection: Selection,
 ) -> tuple[tuple[Cell, ...], Matrix, Lock]:
     """The trial's cells in the environments of a profile, with the matrix and lock that has it."""
-    chosen = matrix.profiles.get(profile, Profile())
-    axes = chosen.model_copy(update={"extensions": (trial.name,), "checks": None, "include": ()})
+    only = {"extensions": (trial.name,), "checks": None, "include": ()}
     own = matrix.model_copy(
         update={
             "extensions": {trial.name: trial.sample},
             "checks": {},
             "include": (),
             "expectations": (),
-            "profiles": {**matrix.profiles, profile: axes} if chosen else matrix.profiles,
+            "profiles": {
+                name: chosen.model_copy(update=only) for name, chosen in matrix.profiles.items()
+            },
         }
     )
     requirement = trial.sample.requirement
@@ -232,7 +233,8 @@ def summary(results: Sequence[Result]) -> str:
     replicas = sum(result.source is Source.REPLICA for result in results)
     return (
         f"{results[0].extension} imports in {imports} of {len(results)} environments, fails in "
-        f"{len(results) - imports - untried}, was not tested in {untried}; {replicas} are replicas (~); "
+        f"{len(results) - imports - untried}, was not tested in {untried}; "
+        f"{replicas} are replicas (~); "
         f"{compared} compared with the loader's rules, {mistaken} mispredicted"
     )
 
