@@ -168,6 +168,9 @@ class Glibc:
             yield Look(step=Step.PATH, owner=needing.path), [[path]] if path else []
             return
         system = process.system
+        no_default = None
+        if needing.object.no_default_libraries:
+            no_default = f"{needing.path} is linked with -z nodefaultlib"
         for step in self.order:
             match step:
                 case Step.RPATH:
@@ -188,18 +191,12 @@ class Glibc:
                         yield look, _candidates(directories, name, system)
                 case Step.CACHE:
                     cached = system.cached(name)
-                    ignored: str | None = None
-                    if needing.object.no_default_libraries:
-                        ignored = f"{needing.path} is linked with -z nodefaultlib"
-                        if cached is not None and _is_below(cached, system.directories):
-                            cached = None
-                    yield Look(step=step, ignored=ignored), [] if cached is None else [[cached]]
+                    if no_default and cached and _is_below(cached, system.directories):
+                        cached = None
+                    yield Look(step=step, ignored=no_default), [[cached]] if cached else []
                 case Step.DEFAULT:
-                    directories, ignored = system.directories, None
-                    if needing.object.no_default_libraries:
-                        directories = ()
-                        ignored = f"{needing.path} is linked with -z nodefaultlib"
-                    look = Look(step=step, directories=directories, ignored=ignored)
+                    directories = () if no_default else system.directories
+                    look = Look(step=step, directories=directories, ignored=no_default)
                     yield look, _candidates(directories, name, system)
 
     def _rpaths(self, process: Process, owner: int) -> Iterator[Look]:
