@@ -29,19 +29,22 @@ class Nowhere(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Regular files and symbolic links by their absolute path; directories follow from them."""
+    """Regular files and symbolic links by absolute path; most directories follow from them."""
 
     files: Mapping[str, Object | Unloadable] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     """Where each link points, as it stands there."""
     twins: Mapping[str, str] = field(default_factory=dict)
     """Hard links: another path of the same file, the same one for all of them."""
+    folders: frozenset[str] = frozenset()
+    """Directories that nothing else here tells of."""
 
     @cached_property
     def directories(self) -> frozenset[str]:
         """Every directory that something lies in."""
         found = {"/"}
-        for path in (*self.files, *self.links):
+        inside = (f"{folder}/." for folder in self.folders)
+        for path in (*self.files, *self.links, *inside):
             parent = posixpath.dirname(path)
             while parent not in found:
                 found.add(parent)
@@ -109,6 +112,7 @@ class Files:
             # What an absolute link leads to has not moved.
             links={directory + path: target for path, target in self.links.items()},
             twins={directory + path: directory + twin for path, twin in self.twins.items()},
+            folders=frozenset(directory + folder for folder in self.folders),
         )
 
     def identity(self, real: str) -> str:
@@ -121,4 +125,5 @@ class Files:
             files={**self.files, **other.files},
             links={**self.links, **other.links},
             twins={**self.twins, **other.twins},
+            folders=self.folders | other.folders,
         )

@@ -33,10 +33,6 @@ ORDER = (Step.RPATH, Step.LIBRARY_PATH, Step.RUNPATH, Step.CACHE, Step.DEFAULT)
 OTHER_ARCHITECTURE = "another architecture's"
 OTHER_CLASS = {32: "wrong ELF class: ELFCLASS64", 64: "wrong ELF class: ELFCLASS32"}
 """What a search that found nothing but files of the other word size ends with, by the own one."""
-OTHER_ENDIAN = {
-    True: "ELF file data encoding not big-endian",
-    False: "ELF file data encoding not little-endian",
-}
 IS_PROGRAM = "cannot dynamically load position-independent executable"
 IS_DIRECTORY = f"cannot read file data: {Nowhere.DIRECTORY}"
 
@@ -168,7 +164,7 @@ class Glibc:
             yield Look(step=Step.PATH, owner=needing.path), [[path]] if path else []
             return
         system = process.system
-        no_default = None
+        no_default: str | None = None
         if needing.object.no_default_libraries:
             no_default = f"{needing.path} is linked with -z nodefaultlib"
         for step in self.order:
@@ -202,8 +198,8 @@ class Glibc:
     def _rpaths(self, process: Process, owner: int) -> Iterator[Look]:
         needing = process.mapped[owner]
         if self.runpath_hides_rpath and needing.object.runpath is not None:
-            ignored = f"{needing.path} has a DT_RUNPATH"
-            yield Look(step=Step.RPATH, owner=needing.path, ignored=ignored)
+            why = f"{needing.path} has a DT_RUNPATH"
+            yield Look(step=Step.RPATH, owner=needing.path, ignored=why)
             return
         for number in chain(process, owner) if self.rpath_is_inherited else [owner]:
             mapped = process.mapped[number]
@@ -285,13 +281,6 @@ def _verified(process: Process, path: str) -> Object | Unloadable | Nowhere:
     content = process.reach(path)
     if content is Nowhere.DIRECTORY:
         return Unloadable(problem=IS_DIRECTORY)
-    own = _own(process)
-    if (
-        isinstance(content, Object)
-        and content.architecture.bits == own.bits
-        and content.architecture.big_endian != own.big_endian
-    ):
-        return Unloadable(problem=OTHER_ENDIAN[own.big_endian])
     return content
 
 
