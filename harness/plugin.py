@@ -154,19 +154,23 @@ class Run:
 
     def verify(self, cell: Cell) -> None:
         """Run a cell, keep its result for the report, and fail or skip as that asks for."""
+        prediction: Prediction | None = None
         if cell.not_applicable is not None:
             outcome = not_applicable(Stage.INTERPRETER, cell.not_applicable)
             pins: dict[str, object] = {}
-            prediction = None
         else:
             from harness import cells, foreseen
 
             foresight = foreseen.foresee(cell, self.prepared)
-            prediction = foresight.prediction if foresight else None
             outcome = cells.observe(cell, self.prepared, self._containers)
             pins = self.prepared.pins(cell)
-            if foresight and self._is_to_be_explained(cell, outcome, foresight.prediction):
-                outcome = cells.explained(cell, outcome, foresight, self.prepared, self._containers)
+            if foresight:
+                foresight = foresight.given(outcome)
+                prediction = foresight.prediction
+                if self._is_to_be_explained(cell, outcome, prediction):
+                    outcome = cells.explained(
+                        cell, outcome, foresight, self.prepared, self._containers
+                    )
         self.last = result_of(cell, outcome, pins, prediction)
         said = explain(outcome, cell.expected, prediction)
         match judge(outcome, cell.expected, prediction):

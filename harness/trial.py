@@ -208,6 +208,7 @@ def observe(cell: Cell, prepared: Prepared, pool: Containers) -> Result:
     """A cell's result, explained where it fails, with what happened for its expectation."""
     foresight = foreseen.foresee(cell, prepared)
     outcome = cells.observe(cell, prepared, pool)
+    foresight = foresight and foresight.given(outcome)
     if foresight and outcome.missing_library:
         outcome = cells.explained(cell, outcome, foresight, prepared, pool)
     expected = replace(cell, expected=expectation_of(outcome))

@@ -201,6 +201,9 @@ class Foresight:
     def __init__(self, prediction: Prediction) -> None:
         self.prediction = prediction
 
+    def given(self, outcome: Outcome) -> Foresight:
+        return self
+
 
 class Prepared:
     def pins(self, cell: Cell) -> dict[str, object]:
