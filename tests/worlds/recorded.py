@@ -63,14 +63,15 @@ def packed(after: Changes, real: Account) -> dict[str, Any]:
         said = [failure.name, failure.problem, failure.needed_by] if failure else None
         if outcome.mapped[: len(before)] != before:
             raise ValueError("something was unmapped")
-        outcomes.append([said, outcome.mapped[len(before) :], int(outcome.called_by_library)])
+        new = [*outcome.mapped[len(before) :]]
+        outcomes.append([said, new, int(outcome.called_by_library)])
         before = outcome.mapped
     whole = {
         "outcomes": outcomes,
         "not_preloaded": [[failure.name, failure.problem] for failure in real.not_preloaded],
         "links": after.links,
-        "removed": after.removed,
-        "cache": after.cache,
+        "removed": [*after.removed],
+        "cache": {name: [*paths] for name, paths in after.cache.items()},
     }
     return {name: value for name, value in whole.items() if value}
 
