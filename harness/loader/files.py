@@ -56,12 +56,14 @@ class Files:
 
         ``directory`` is where a relative path starts.
         """
+        if not path:
+            return Nowhere.MISSING
         found = self._followed(posixpath.join(directory, path))
         if isinstance(found, Nowhere):
             return found
         if found in self.directories:
             return Nowhere.DIRECTORY
-        if found not in self.files or not path:
+        if found not in self.files:
             return Nowhere.MISSING
         is_named_as_directory = path.endswith(("/", "/.")) or posixpath.basename(path) == ".."
         return Nowhere.NOT_A_DIRECTORY if is_named_as_directory else found

@@ -51,6 +51,8 @@ class Glibc:
     rpath_is_inherited: bool = True
     """DT_RPATH also counts for what is loaded on an object's behalf, at any depth."""
     runpath_is_inherited: bool = False
+    caller_lends_rpath: bool = False
+    """What dlopen opens inherits the DT_RPATH of who called it."""
     loaded_names_count: bool = True
     """What is loaded already is taken for any further need of its name or DT_SONAME."""
 
@@ -83,7 +85,8 @@ class Glibc:
         The caller's search path counts for the name alone: what the opened object needs is not
         looked for on the caller's behalf.
         """
-        mapped, number, search = self._map(process, name, caller, loader=None)
+        loader = caller if self.caller_lends_rpath else None
+        mapped, number, search = self._map(process, name, caller, loader=loader)
         if number is None or number < len(process.mapped):
             failure = search if number is None else None
             return Answer(process=mapped, searches=(search,), failure=failure, opened=number)

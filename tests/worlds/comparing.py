@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
 from harness.loader.glibc import IS_PROGRAM
@@ -217,49 +218,68 @@ def _parsed(kind: Kind, text: str) -> Failure:
 # ---- both
 
 
-def difference(
-    world: World, system: System, after: Changes, real: Account, mine: Prediction
-) -> str:
-    """A readable account of both sides, for a world whose number reproduces it."""
-    lines = [f"world {world.seed} ({world.kind}):", *_described(world, after)]
-    pairs = zip_longest_outcomes(real, mine.account)
-    for number, (theirs, ours) in enumerate(pairs):
-        what = "start"
-        if number:
-            opening = world.openings[number - 1]
-            who = world.numbers[opening.caller]
-            what = f"dlopen({opening.name!r}) from {who}"
-        if theirs == ours:
-            lines.append(f"  {what}: {_told(theirs)}")
-            continue
-        lines += [
-            f"! {what}",
-            f"    the real loader: {_told(theirs)}",
-            f"    the model:       {_told(ours)}",
-        ]
-    if real.not_preloaded != mine.account.not_preloaded:
-        lines += [
-            "! LD_PRELOAD",
-            f"    the real loader: {real.not_preloaded}",
-            f"    the model:       {mine.account.not_preloaded}",
-        ]
-    lines.append("  the model's searches:")
-    for search in mine.searches:
-        steps = [f"{look.step}({', '.join(look.directories)})" for look in search.looks]
-        found = search.found or "nothing"
-        lines.append(f"    {search.name} for {search.needed_by}: {' '.join(steps)} → {found}")
-    return "\n".join(lines)
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A world, and what both said of it."""
+
+    world: World
+    after: Changes
+    real: Account | str
+    """Words where the real loader's answer is not understood, such as of a crash."""
+    mine: Prediction
+
+    @property
+    def agree(self) -> bool:
+        """Whether every answer is the same, paths of what is mapped included."""
+        return self.real == self.mine.account
+
+    def __str__(self) -> str:
+        """A readable account of both sides; the world's number reproduces it."""
+        world = self.world
+        lines = [f"world {world.seed} of {world.kind}:", *_described(world, self.after)]
+        if isinstance(self.real, str):
+            lines += [f"! the real loader: {self.real}"]
+        else:
+            lines += self._outcomes(self.real)
+        lines.append("  the model's searches:")
+        for search in self.mine.searches:
+            steps = [f"{look.step}({', '.join(look.directories)})" for look in search.looks]
+            found = search.found or "nothing"
+            lines.append(f"    {search.name} for {search.needed_by}: {' '.join(steps)} → {found}")
+        return "\n".join(lines)
+
+    def _outcomes(self, real: Account) -> Iterator[str]:
+        both = zip_longest(real.outcomes, self.mine.account.outcomes)
+        for number, (theirs, ours) in enumerate(both):
+            what = "start"
+            if number:
+                opening = self.world.openings[number - 1]
+                what = f"dlopen({opening.name!r}) from {self.world.numbers[opening.caller]}"
+            yield from _side_by_side(what, _told(theirs), _told(ours))
+        warned = (real.not_preloaded, self.mine.account.not_preloaded)
+        if any(warned):
+            yield from _side_by_side("LD_PRELOAD", *map(str, warned))
 
 
-def zip_longest_outcomes(
-    real: Account, mine: Account
-) -> Iterable[tuple[Outcome | None, Outcome | None]]:
-    """Outcomes side by side; None where one side has no more."""
-    for number in range(max(len(real.outcomes), len(mine.outcomes))):
-        yield (
-            real.outcomes[number] if number < len(real.outcomes) else None,
-            mine.outcomes[number] if number < len(mine.outcomes) else None,
-        )
+def compare(world: World, system: System, answer: Mapping[str, Any]) -> Compared:
+    """Ask the model what the runner has asked the real loader."""
+    after = changes(world.kind, system, answer)
+    real: Account | str
+    try:
+        real = observed(world, answer)
+    except ValueError as error:
+        real = str(error)
+    mine = predict(world, system, after, world.kind.model)
+    return Compared(world=world, after=after, real=real, mine=mine)
+
+
+def _side_by_side(what: str, theirs: str, ours: str) -> Iterator[str]:
+    if theirs == ours:
+        yield f"  {what}: {theirs}"
+    else:
+        yield f"! {what}"
+        yield f"    the real loader: {theirs}"
+        yield f"    the model:       {ours}"
 
 
 def _told(outcome: Outcome | None) -> str:
@@ -273,7 +293,7 @@ def _told(outcome: Outcome | None) -> str:
     return f"{by}{said}; mapped: {', '.join(outcome.mapped)}"
 
 
-def _described(world: World, after: Changes) -> Iterable[str]:
+def _described(world: World, after: Changes) -> Iterator[str]:
     """A world in a few lines."""
     yield f"  started as {world.program} in {world.directory}"
     for name, value in (("LD_LIBRARY_PATH", world.library_path), ("LD_PRELOAD", world.preload)):

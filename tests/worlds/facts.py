@@ -14,9 +14,9 @@ from elftools.elf.elffile import ELFFile
 from pydantic import TypeAdapter
 
 from harness.loader.files import Files
-from harness.loader.objects import Architecture, Object
+from harness.loader.objects import Object
 from harness.loader.process import System
-from tests.worlds.world import Changes, Kind, Libc, World, files
+from tests.worlds.world import Changes, Kind, Libc, Library, World, files
 
 SYSTEM = TypeAdapter(System)
 
@@ -26,6 +26,9 @@ CACHED = re.compile(
 """A line of ``ldconfig -p``."""
 
 FLAGS = {"x86_64": "libc6,x86-64", "aarch64": "libc6,AArch64"}
+
+NO_DEFAULT_LIBRARIES = 0x800
+"""DF_1_NODEFLIB of DT_FLAGS_1."""
 
 USED = ("libc.so.6", "libm.so.6", "libc.so")
 """Libraries of the base that worlds may need, the loader aside."""
@@ -98,18 +101,27 @@ def _files(kind: Kind, tar: bytes) -> Files:
             elif member.isreg() and (name in USED or name.startswith("ld-linux")):
                 stream = packed.extractfile(member)
                 assert stream is not None
-                found[path] = _object(stream.read(), kind.architecture)
+                found[path] = _known(stream.read(), kind)
     return Files(files=found, links=links)
 
 
-def _object(content: bytes, architecture: Architecture) -> Object:
-    elf = ELFFile(io.BytesIO(content))
-    section = elf.get_section_by_name(".dynamic")
+def _known(content: bytes, kind: Kind) -> Object:
+    found = read(content)
+    return Object(architecture=kind.architecture, soname=found.soname, needed=found.needed)
+
+
+def read(content: bytes) -> Library:
+    """What a file says of itself: soname, needs and search paths, as :class:`Library` has them."""
+    section = ELFFile(io.BytesIO(content)).get_section_by_name(".dynamic")
     assert isinstance(section, DynamicSection)
-    return Object(
-        architecture=architecture,
-        needed=tuple(_texts(section, "needed")),
+    flags = next((tag.entry.d_val for tag in section.iter_tags("DT_FLAGS_1")), 0)
+    return Library(
+        number=0,
         soname=next(_texts(section, "soname"), None),
+        needed=tuple(_texts(section, "needed")),
+        rpath=next(_texts(section, "rpath"), None),
+        runpath=next(_texts(section, "runpath"), None),
+        no_default_libraries=bool(flags & NO_DEFAULT_LIBRARIES),
     )
 
 

@@ -17,6 +17,8 @@ NAMES = ("liba.so", "libb.so", "libk.so.1", "libp.so.1.0", "libx.so.2", "libx.so
 DIRECTORIES = (f"{ROOT}/a", f"{ROOT}/b", f"{ROOT}/c", f"{ROOT}/a/sub", f"{ROOT}/bin")
 CONFIGURED = f"{ROOT}/conf"
 MISSING = "libmissing.so.9"
+LONG = f"lib{'x' * 300}.so"
+"""Longer than a file's name may be."""
 
 FOREIGN = (Content.OTHER_MACHINE, Content.OTHER_CLASS, Content.BIG_ENDIAN)
 BAD = (Content.TEXT, Content.SHORT)
@@ -84,6 +86,11 @@ class _Maker:
             path = f"{self._directory()}/{dice.one(NAMES)}"
             if path not in self.paths:
                 self.paths.append(path)
+        for path in [*self.paths]:
+            # The same name in ld.so.cache and in the default directories.
+            again = f"{dice.one([CONFIGURED, *defaults(self.kind)])}/{posixpath.basename(path)}"
+            if not path.startswith(ROOT) and again not in self.paths and dice.chance(40):
+                self.paths.append(again)
         program = f"{ROOT}/bin/main"
         libraries = {program: self._library(0)}
         for number, path in enumerate(self.paths, start=1):
@@ -104,7 +111,7 @@ class _Maker:
                 twins[path] = dice.one(self.paths)
         in_default = [p for p in self.paths if not p.startswith(ROOT)]
         in_configured = [p for p in self.paths if p.startswith(CONFIGURED)]
-        runs = is_glibc and bool(in_configured or in_default) and dice.chance(80)
+        runs = is_glibc and bool(in_configured or in_default) and dice.chance(65)
         removed: tuple[str, ...] = ()
         if runs and dice.chance(8):
             removed = (dice.one([*in_default, *in_configured]),)
@@ -130,7 +137,7 @@ class _Maker:
         plain = dice.weighted(
             [
                 (15, dice.one(DIRECTORIES)),
-                (4, dice.one(defaults(self.kind))),
+                (6, dice.one(defaults(self.kind))),
                 (4, CONFIGURED),
                 (1, f"{ROOT}/lib/{self.kind.platform.triplet}"),
                 (1, f"{ROOT}/{self.kind.platform}"),
@@ -156,14 +163,19 @@ class _Maker:
             )
         likely = [(52, 0), (28, 1), (15, 2), (5, 3)] if number else [(50, 1), (50, 2)]
         aims = [dice.one(self.paths) for _ in range(dice.weighted(likely))]
-        needed = [self._needed(aim) for aim in aims]
+        # Else few would start; and tokens mean nothing to musl here.
+        seldom = not number or self.kind.libc is Libc.MUSL
+        needed = [self._needed(aim, seldom=seldom) for aim in aims]
         if not number or dice.chance(10):
             needed.insert(dice.between(0, len(needed)), self.kind.c_library)
         # More often than not there is a way to what is needed; else most worlds would end early.
-        helped = dice.chance(70 if number else 95)
+        helped = dice.chance(45 if number else 95)
         tags = [(35, ""), (27, "rpath"), (27, "runpath"), (6, "rpath runpath")]
         chosen = dice.weighted(tags[1:] if helped and aims else tags).split()
         directories = [posixpath.dirname(aim) for aim in aims] if helped else []
+        if not number:
+            # For what its libraries need, which may inherit this or not.
+            directories += [posixpath.dirname(p) for p in self.paths if dice.chance(50)]
         here = posixpath.dirname(path) or f"{ROOT}/bin"
         return Library(
             number=number,
@@ -171,7 +183,8 @@ class _Maker:
             needed=tuple(dict.fromkeys(needed)),
             rpath=self._path(here, directories) if "rpath" in chosen else None,
             runpath=self._path(here, directories) if "runpath" in chosen else None,
-            no_default_libraries=dice.chance(12) and bool(number),
+            # A program with it does not find its C library, and so does not start.
+            no_default_libraries=dice.chance(12 if number else 1),
         )
 
     def _name(self) -> str:
@@ -180,13 +193,13 @@ class _Maker:
             return posixpath.basename(self.dice.one(self.paths))
         return self.dice.weighted([(20, self.dice.one(NAMES)), (1, MISSING), (1, "libm.so.6")])
 
-    def _needed(self, aim: str) -> str:
-        """A DT_NEEDED: the name of a library that is there, or another."""
+    def _needed(self, aim: str, *, seldom: bool) -> str:
+        """A DT_NEEDED: the name of a library that is there, or another; ``seldom`` a path."""
         dice = self.dice
         name = posixpath.basename(aim) if dice.chance(90) else self._name()
         directory = posixpath.basename(dice.one(DIRECTORIES))
         shapes = [
-            (80, name),
+            (400 if seldom else 80, name),
             (5, f"$ORIGIN/../{directory}/{name}"),
             (2, f"${{ORIGIN}}/{name}"),
             (2, f"$ORIGIN/sub/../{name}"),
@@ -281,6 +294,7 @@ class _Maker:
             (1, f"$LIB{name}"),
             (1, f"{path}/"),
             (1, dice.one(DIRECTORIES)),
+            (1, LONG),
             (1, ""),
         ]
         return Opening(name=dice.weighted(shapes), caller=caller)

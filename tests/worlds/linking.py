@@ -17,7 +17,9 @@ SOURCES = Path(__file__).parent
 SMALL = ("-z", "noseparate-code", "-z", "max-page-size=4096", "-z", "common-page-size=4096", "-s")
 """Files of a few pages."""
 
-DT_NEEDED, DT_STRTAB, DT_RUNPATH = 1, 5, 29
+DT_NEEDED, DT_STRTAB, DT_RPATH, DT_RUNPATH = 1, 5, 15, 29
+MARKS = {DT_RPATH: "\N{SECTION SIGN}", DT_RUNPATH: "\N{PILCROW SIGN}"}
+"""What a need begins with that is a search path in truth."""
 PT_LOAD, PT_DYNAMIC = 1, 2
 
 GLIBC_DEVELOPMENT = {
@@ -64,15 +66,16 @@ class Script:
                     what = ["-pie", "-dynamic-linker", self.kind.interpreter, *start, "driver.o"]
                     needed += end
                 paths: list[str] = []
-                if library.runpath is not None and library.rpath is not None:
-                    # The linker writes one of both; the other is written as a need, of which
-                    # :func:`both_tags` makes what it is.
-                    needed.append(self._stub(mark(library.runpath)))
+                # The linker writes one of both, and none that is empty; what it does not write is
+                # written as a need, of which :func:`with_tags` makes what it is.
+                if library.rpath:
                     paths = ["--disable-new-dtags", "-rpath", library.rpath]
                 elif library.rpath is not None:
-                    paths = ["--disable-new-dtags", "-rpath", library.rpath]
-                elif library.runpath is not None:
+                    needed.append(self._stub(f"{MARKS[DT_RPATH]}{library.rpath}"))
+                if library.runpath and library.rpath is None:
                     paths = ["--enable-new-dtags", "-rpath", library.runpath]
+                elif library.runpath is not None:
+                    needed.append(self._stub(f"{MARKS[DT_RUNPATH]}{library.runpath}"))
                 if library.no_default_libraries:
                     paths += ["-z", "nodefaultlib"]
                 what += [*soname, *paths, "--no-as-needed", *needed]
@@ -133,19 +136,15 @@ class Script:
         self.first.append(shlex.join(words))
 
 
-def mark(runpath: str) -> str:
-    """The need that stands for a DT_RUNPATH beside a DT_RPATH until the file is put right."""
-    return f"\N{PILCROW SIGN}{runpath}"
-
-
-def both_tags(content: bytes) -> bytes:
-    """A linked file (64 bits, little-endian) with its marked need made a DT_RUNPATH."""
+def with_tags(content: bytes) -> bytes:
+    """A linked file (64 bits, little-endian) with its marked needs made search paths."""
     data = bytearray(content)
-    marked = mark("").encode()
     strings = _strings(content)
     for at, tag, value in _dynamic(content):
-        if tag == DT_NEEDED and content.startswith(marked, strings + value):
-            struct.pack_into("<QQ", data, at, DT_RUNPATH, value + len(marked))
+        for wanted, mark in MARKS.items():
+            marked = mark.encode()
+            if tag == DT_NEEDED and content.startswith(marked, strings + value):
+                struct.pack_into("<QQ", data, at, wanted, value + len(marked))
     return bytes(data)
 
 

@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +24,7 @@ from harness.matrix import Base
 from harness.platforms import Platform
 from tests.worlds import facts, linking
 from tests.worlds.generator import defaults
-from tests.worlds.world import FOLDERS, Kind, Libc, World
+from tests.worlds.world import FOLDERS, Content, Kind, Libc, Library, World
 
 SOURCES = Path(__file__).parent
 PACKAGES = ("python3", "musl")
@@ -122,11 +123,9 @@ class Laboratory:
         """Content of every file of some worlds, by its name in :func:`linking.names`."""
         script = linking.Script(kind=self._kind, host=self._host)
         script.begin()
-        both = set()
-        for name, _, library in linking.names(worlds):
+        wanted = {name: library for name, _, library in linking.names(worlds)}
+        for name, library in wanted.items():
             script.library(f"out/{name}", library)
-            if library.rpath is not None and library.runpath is not None:
-                both.add(name)
         parts = [script.then[number::AT_ONCE] for number in range(AT_ONCE)]
         texts = {f"part-{number}.sh": "\n".join(part) for number, part in enumerate(parts)}
         texts["first.sh"] = "\n".join(script.first)
@@ -154,10 +153,7 @@ class Laboratory:
                             file = tar.extractfile(member)
                             assert file is not None
                             content[os.path.basename(member.name)] = file.read()  # noqa: PTH119
-        return {
-            name: linking.both_tags(data) if name in both else data
-            for name, data in content.items()
-        }
+        return {name: _checked(library, content[name]) for name, library in wanted.items()}
 
     @cached_property
     def _musl(self) -> dict[str, bytes]:
@@ -197,6 +193,20 @@ class Laboratory:
                 advice="Correct tests/worlds/runner.py.",
             )
         yield from map(json.loads, lines)
+
+
+def _checked(library: Library, content: bytes) -> bytes:
+    """A file as it is to be loaded; it says of itself what the model is told of it."""
+    if library.content is not Content.LIBRARY:
+        return content
+    content = linking.with_tags(content)
+    found = replace(facts.read(content), number=library.number)
+    if found != library:
+        raise ToolError(
+            f"linking made {found} instead of {library}",
+            advice="Correct tests/worlds/linking.py.",
+        )
+    return content
 
 
 def _planned(world: World) -> dict[str, object]:
