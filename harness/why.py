@@ -24,6 +24,8 @@ class Setting:
     """All that there are: the system's, the interpreter's, the extension's."""
     program: str
     """Path of the interpreter, as it was started."""
+    program_name: str = "the interpreter"
+    """What to call it in the middle of a sentence; a program that embeds Python has a name."""
     label: str = ""
     """What to call this interpreter of all, such as its release."""
     variables: Variables = field(default_factory=Variables)
@@ -42,7 +44,7 @@ class Setting:
     def name(self, path: str | None) -> str:
         """What to call a file in the middle of a sentence."""
         if path is None or path == self.program:
-            return f"the interpreter ({self.label})" if self.label else "the interpreter"
+            return f"{self.program_name} ({self.label})" if self.label else self.program_name
         return f"`{self.called(path)}`"
 
     @property
