@@ -15,6 +15,7 @@ from typing import ClassVar
 class ExitCode(IntEnum):
     """Exit status of ``pbs-matrix`` and of a pytest run that the harness had to end."""
 
+    UNCHECKABLE = 2
     CONFIGURATION = 10
     SELECTION = 11
     LOCK = 12

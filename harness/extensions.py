@@ -20,6 +20,7 @@ from harness.lock import Lock
 from harness.matrix import Check, Extension
 from harness.plan import Cell
 from harness.platforms import Platform
+from harness.releases import LIBPYTHON
 from harness.remedies import Remedy
 
 RECIPE = 3
@@ -177,7 +178,7 @@ def _patched(tree: Path, cell: Cell) -> Path:
     needing = {
         file.relative_to(tree): names
         for file in elf.files(tree / "site")
-        if (names := [n for n in elf.read(file).needed if n.startswith(elf.LIBPYTHON)])
+        if (names := [n for n in elf.read(file).needed if n.startswith(LIBPYTHON)])
     }
     if not needing:
         raise NothingToDo(f"there is nothing to patch: no file of {cell.extension} needs libpython")

@@ -6,9 +6,9 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.releases import LIBPYTHON
 from harness.loader.process import Loader, Process, Search, System, Variables
 from harness.outcome import Reason
+from harness.releases import LIBPYTHON
 
 
 @dataclass(frozen=True, kw_only=True)
