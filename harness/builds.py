@@ -230,7 +230,7 @@ def is_known(machine: Machine) -> bool:
     return any(platform == machine.uv for platform, _ in _offers())
 
 
-def uvreplace(python: Python, machine: Machine, uv: str) -> str | None:
+def uv_with(python: Python, machine: Machine, uv: str) -> str | None:
     """The release that a uv version installs by default; None where it offers none."""
     release = None
     for version, offer in _offers().get((machine.uv, str(python)), ()):

@@ -36,6 +36,13 @@ class Section:
 
     name: str
     findings: tuple[Finding, ...]
+    refused: str | None = None
+    """Why nothing of it could be checked at all."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Of every finding; none where nothing was checked."""
+        return tuple(row for finding in self.findings for row in finding.rows)
 
     @property
     def breaks(self) -> bool:
@@ -46,7 +53,8 @@ class Section:
     def unchecked(self) -> tuple[str, ...]:
         """What of it could not be checked, and why."""
         many = len(self.findings) > 1
-        return tuple(
+        refused = (self.refused,) if self.refused else ()
+        return refused + tuple(
             f"{finding.target.name}: {reason}" if many else reason
             for finding in self.findings
             for reason in finding.unchecked
@@ -56,8 +64,7 @@ class Section:
 def render(section: Section, *, verbose: bool = False) -> str:
     """All that there is to say of one section, ready to be printed."""
     lines = [section.name]
-    rows = [row for finding in section.findings for row in finding.rows]
-    for table in _tables(rows):
+    for table in _tables(section.rows):
         lines += ["", *table]
     for part in (
         _reasons(section, verbose),
@@ -78,13 +85,12 @@ def brief(section: Section) -> str:
     if section.breaks:
         models = {
             cell.era.link_model: None
-            for finding in section.findings
-            for row in finding.rows
+            for row in section.rows
             for cell in row.cells
             if cell.verdict.breaks
         }
         where = ", ".join(MODELS[model] for model in LinkModel if model in models)
-        programs = [f for finding in section.findings for row in finding.rows for f in row.programs]
+        programs = [failure for row in section.rows for failure in row.programs]
         what = f"FAILS with {where}" if models else f"{called(programs[0].path)} does not start"
         return f"{section.name}: {what}"
     if section.unchecked:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from packaging import tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 from pypi_simple import (
     PYPI_SIMPLE_ENDPOINT,
     DistributionPackage,
@@ -58,13 +59,52 @@ def find(name: str, version: str, python: str, platform: Platform) -> LockedWhee
             f"{name} {version} has no wheel for CPython {python} on {platform}",
             advice=f"Its wheels are: {', '.join(wheels) or 'none, only source'}.",
         )
-    sha256 = (best[1].digests or {}).get("sha256")
+    return _locked(best[1])
+
+
+def wheels(name: str, version: str | None) -> tuple[str, tuple[LockedWheel, ...]]:
+    """Every wheel of a version, and which version that is; the newest final one where it is None.
+
+    Raises :class:`NoSuchWheelError` where there is no such version, or only its source.
+    """
+    packages = [package for package in _project(name) if package.version]
+    known = sorted({str(package.version) for package in packages}, key=_version_key)
+    if version is None:
+        usable = [p for p in packages if not p.is_yanked and p.package_type == "wheel"]
+        version = max((str(p.version) for p in usable), key=_version_key, default=None)
+    if version not in known:
+        raise NoSuchWheelError(
+            f"the index has no {name} {version}"
+            if version
+            else f"the index has no wheel of {name}",
+            advice=f"Its newest versions there are: {', '.join(known[-5:]) or 'none'}.",
+        )
+    found = [p for p in packages if p.version == version and p.package_type == "wheel"]
+    if not found:
+        raise NoSuchWheelError(
+            f"the index has no wheel of {name} {version}",
+            advice="It has its source alone: build a wheel of it, and name that.",
+        )
+    return version, tuple(_locked(package) for package in found)
+
+
+def _version_key(text: str) -> tuple[bool, Version]:
+    """Sorts final versions after all others."""
+    try:
+        version = Version(text)
+    except InvalidVersion:
+        return False, Version("0")
+    return not version.is_prerelease, version
+
+
+def _locked(package: DistributionPackage) -> LockedWheel:
+    sha256 = (package.digests or {}).get("sha256")
     if sha256 is None:
         raise FetchError(
-            f"the index gives no sha256 for {best[1].filename}",
+            f"the index gives no sha256 for {package.filename}",
             advice="Use an index that does, such as PyPI; the variable is UV_DEFAULT_INDEX.",
         )
-    return LockedWheel(filename=best[1].filename, sha256=sha256)
+    return LockedWheel(filename=package.filename, sha256=sha256)
 
 
 def fetch(wheel: LockedWheel) -> Path:

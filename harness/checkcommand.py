@@ -1,0 +1,173 @@
+"""``pbs-matrix check``: from what a person names to what is printed, and the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import assert_never
+
+from harness import checking, checkreport, targets
+from harness.builds import NEWEST, OLDEST, Python
+from harness.checkreport import Section
+from harness.errors import HarnessError, TargetError
+from harness.target import Target
+
+
+class Exit(IntEnum):
+    """How a check ends: as linters do."""
+
+    CLEAN = 0
+    BREAKS = 1
+    UNCHECKED = 2
+
+
+class Form(StrEnum):
+    """What is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked on the command line."""
+
+    targets: Sequence[str]
+    cpus: Sequence[str] = ()
+    pythons: Sequence[str] = ()
+    form: Form = Form.TEXT
+    verbose: bool = False
+    quiet: bool = False
+    output: Path | None = None
+
+
+def run(request: Request) -> int:
+    """Check, print, and give the exit code; what is wrong with a target does not stop the rest."""
+    try:
+        pythons = [_python(text) for text in request.pythons]
+        cpus = [_cpu(text) for text in request.cpus]
+        sections: list[Section] = []
+        for name in request.targets:
+            sections += _sections(name, pythons, cpus)
+        code = _code(sections)
+        _print(_text(sections, request, code), request.output)
+    except HarnessError as error:
+        print(f"pbs-matrix: error: {error}", file=sys.stderr)
+        return Exit.UNCHECKED
+    return code
+
+
+def _sections(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> list[Section]:
+    """What was found of one thing that was named; of an environment, each distribution in it."""
+    try:
+        found = tuple(_targets(name, pythons, cpus))
+    except HarnessError as error:
+        reason = f"{error.problem}. {error.advice}"
+        return [Section(name=name, findings=(), refused=reason)]
+    findings = [checking.check(target, pythons, cpus) for target in found]
+    if is_requirement(name):
+        return [Section(name=name, findings=tuple(findings))]
+    if len(findings) == 1:
+        return [Section(name=name, findings=(findings[0],))]
+    # Most of an environment is pure Python, of which nothing could break.
+    worth = [finding for finding in findings if finding.target.files.files]
+    if not worth:
+        refused = "none of its distributions has an ELF file, so there is nothing to check"
+        return [Section(name=name, findings=(), refused=refused)]
+    return [
+        Section(name=f"{name}: {finding.target.name}", findings=(finding,)) for finding in worth
+    ]
+
+
+def _targets(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> Iterator[Target]:
+    if not is_requirement(name):
+        yield from targets.read(Path(name))
+        return
+    from harness import distribution
+
+    for path in distribution.wheels(name, pythons, cpus, say=_say):
+        yield from targets.read(path)
+
+
+def is_requirement(name: str) -> bool:
+    """Whether what was named is a requirement: a name that no file has, and none could."""
+    return not (Path(name).exists() or "/" in name or name.endswith((".whl", ".so")))
+
+
+def _code(sections: Sequence[Section]) -> Exit:
+    """Breakage counts before what could not be checked, which is said all the same."""
+    if any(section.breaks for section in sections):
+        return Exit.BREAKS
+    if any(section.unchecked or not section.rows for section in sections) or not sections:
+        return Exit.UNCHECKED
+    return Exit.CLEAN
+
+
+def _text(sections: Sequence[Section], request: Request, code: Exit) -> str:
+    match request.form:
+        case Form.TEXT if request.quiet:
+            return "".join(f"{checkreport.brief(section)}\n" for section in sections)
+        case Form.TEXT:
+            return "\n".join(
+                checkreport.render(section, verbose=request.verbose) for section in sections
+            )
+        case Form.JSON:
+            from harness import checkdata
+
+            return checkdata.dump(sections, code)
+        case Form.SARIF:
+            from importlib.metadata import version
+
+            from harness import problems, sarif
+
+            return sarif.dump(problems.problems(sections), version("pbs-matrix"))
+        case Form.GITHUB:
+            from harness import annotations, problems
+
+            return annotations.dump(problems.problems(sections))
+        case _:
+            assert_never(request.form)
+
+
+def _print(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+        return
+    from harness import output as files
+
+    files.write(output, text.encode())
+    _say(f"wrote {output}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _python(text: str) -> Python:
+    found = Python.parse(text)
+    if found is None or not OLDEST <= found.minor <= NEWEST:
+        raise TargetError(
+            f"{text!r} is no CPython that there are builds of",
+            advice=f"Name one from 3.{OLDEST} to 3.{NEWEST}, with a t if it is free-threaded and "
+            "a d if it is a debug build.",
+        )
+    return found
+
+
+def _cpu(text: str) -> str:
+    from harness.builds import Machine
+
+    # What Docker and Debian say for the same.
+    cpu = {"amd64": "x86_64", "arm64": "aarch64", "armv7": "armv7l", "i386": "i686"}.get(text, text)
+    if Machine.of_cpu(cpu) is None:
+        raise TargetError(
+            f"{text!r} is no machine that is known here",
+            advice="Name it as `uname -m` does: x86_64, aarch64, armv7l, i686, ppc64le, s390x, "
+            "riscv64 or loongarch64.",
+        )
+    return cpu

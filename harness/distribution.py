@@ -1,0 +1,87 @@
+"""The wheels that a requirement stands for: of one version, for Linux, fetched from the index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from harness import index
+from harness.builds import Python
+from harness.errors import NoSuchWheelError, TargetError
+from harness.lock import LockedWheel
+
+
+def wheels(
+    requirement: str,
+    pythons: Sequence[Python],
+    cpus: Sequence[str],
+    *,
+    say: Callable[[str], object],
+) -> Iterator[Path]:
+    """Fetch every wheel for Linux of a pinned requirement, else of the newest version.
+
+    ``pythons`` and ``cpus`` leave out wheels that are for others; ``say`` is told what is fetched.
+    Raises :class:`TargetError` for a requirement of another kind, and
+    :class:`NoSuchWheelError` where nothing is left.
+    """
+    name, version = _parse(requirement)
+    version, found = index.wheels(name, version)
+    chosen = [wheel for wheel in found if _is_wanted(wheel, pythons, cpus)]
+    if not chosen:
+        raise NoSuchWheelError(
+            f"{name} {version} has no such wheel for Linux",
+            advice=f"Its wheels are: {', '.join(wheel.filename for wheel in found)}.",
+        )
+    say(f"{name} {version}: {len(chosen)} of {len(found)} wheels")
+    for wheel in chosen:
+        yield index.fetch(wheel)
+
+
+def _parse(text: str) -> tuple[str, str | None]:
+    """Name and version; no version where any will do."""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise TargetError(
+            f"{text!r} is neither a file nor a requirement",
+            advice="Name a wheel, a directory, an environment, a library, or a requirement such "
+            "as python-mscl==67.0.1.0.",
+        ) from error
+    specifiers = list(requirement.specifier)
+    if not specifiers:
+        return requirement.name, None
+    if len(specifiers) > 1 or specifiers[0].operator not in ("==", "==="):
+        raise TargetError(
+            f"{text} does not say which version to check",
+            advice=f"Name one, as in {requirement.name}==1.0, or none for the newest.",
+        )
+    return requirement.name, specifiers[0].version
+
+
+def _is_wanted(wheel: LockedWheel, pythons: Sequence[Python], cpus: Sequence[str]) -> bool:
+    try:
+        tags = parse_wheel_filename(wheel.filename)[3]
+    except InvalidWheelFilename:
+        return False
+    return any(_is_for(tag, pythons, cpus) for tag in tags)
+
+
+def _is_for(tag: Tag, pythons: Sequence[Python], cpus: Sequence[str]) -> bool:
+    if tag.platform == "any":
+        return True
+    match = re.fullmatch(
+        r"(?:manylinux|musllinux|linux)(?:\d+|_\d+_\d+)?_(?P<cpu>\w+)", tag.platform
+    )
+    if match is None or (cpus and match["cpu"] not in cpus):
+        return False
+    first, abi = Python.parse(tag.interpreter), Python.parse(tag.abi)
+    if not pythons or not (first or abi):
+        return tag.interpreter.startswith(("cp", "py"))
+    if tag.abi == "abi3":
+        return any(first is not None and python >= first for python in pythons)
+    return (abi or first) in pythons
