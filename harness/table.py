@@ -24,6 +24,11 @@ SYMBOLS: dict[str, tuple[str, str, str]] = {
     "fails": ("x", "yellow", "fails, as expected (known breakage)"),
     "regressed": ("REGR", "bold red", "regressed: does not do what was expected"),
     "fixed": ("FIXED", "bold magenta", "fixed: succeeds, although breakage was expected"),
+    "mispredicted": (
+        "MISPRED",
+        "bold red",
+        "mispredicted: not what the loader's rules say of its files",
+    ),
     "untestable": ("?", "bold cyan", "untestable: no verdict"),
     "not-applicable": ("-", "dim", "not applicable: the question does not arise there"),
 }
@@ -109,6 +114,14 @@ def _print_legend(results: Iterable[Result], console: Console) -> None:
         console.print(Text("    ~  a replica with that release's link model, not the release"))
 
 
+SHOWN = (
+    *(Status.REGRESSED, Status.FIXED, Status.MISPREDICTED),
+    *(Status.UNTESTABLE, Status.NOT_APPLICABLE),
+)
+ALWAYS_SHOWN = (Status.REGRESSED, Status.FIXED, Status.UNTESTABLE)
+"""What a run is about, though there be none of them; the others are named where there are."""
+
+
 def summary(results: Sequence[Result]) -> str:
     """The counts, in one line."""
     statuses = Counter(result.status for result in results)
@@ -117,9 +130,10 @@ def summary(results: Sequence[Result]) -> str:
     parts = [f"{statuses[Status.AS_EXPECTED]} as expected ({broken} of them known breakage)"]
     parts += [
         f"{statuses[status]} {status.replace('-', ' ')}"
-        for status in (Status.REGRESSED, Status.FIXED, Status.UNTESTABLE, Status.NOT_APPLICABLE)
-        # The first three are what a run is about; the last is there only in wider ones.
-        if statuses[status] or status is not Status.NOT_APPLICABLE
+        for status in SHOWN
+        if statuses[status] or status in ALWAYS_SHOWN
     ]
+    compared = sum(result.predicted is not None for result in results)
+    last = f"; {compared} compared with the loader's rules" if compared else ""
     noun = "cell" if len(results) == 1 else "cells"
-    return f"{len(results)} {noun}: {', '.join(parts)}; {replicas} on replicas"
+    return f"{len(results)} {noun}: {', '.join(parts)}; {replicas} on replicas{last}"

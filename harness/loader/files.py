@@ -39,7 +39,16 @@ class Files:
 
         ``directory`` is where a relative path starts.
         """
-        left = [*reversed(posixpath.join(directory, path).split("/"))]
+        found = self._followed(posixpath.join(directory, path))
+        return found if found in self.files else None
+
+    def real_directory(self, path: str) -> str | None:
+        """The same for a directory; one that holds no file is not known here."""
+        found = self._followed(path)
+        return found if found in self.directories else None
+
+    def _followed(self, path: str) -> str | None:
+        left = [*reversed(path.split("/"))]
         here, links = "/", 0
         while left:
             part = left.pop()
@@ -61,7 +70,16 @@ class Files:
             if target.startswith("/"):
                 here = "/"
             left += reversed(target.split("/"))
-        return here if here in self.files else None
+        return here
+
+    def below(self, directory: str) -> Files:
+        """The same files somewhere else: each path put behind a directory's."""
+        return Files(
+            files={directory + path: content for path, content in self.files.items()},
+            # What an absolute link leads to has not moved.
+            links={directory + path: target for path, target in self.links.items()},
+            twins={directory + path: directory + twin for path, twin in self.twins.items()},
+        )
 
     def identity(self, real: str) -> str:
         """The same for two paths, without links, that are one file."""

@@ -12,10 +12,11 @@ from typing import cast
 
 import pytest
 
-from harness import cells
+from harness import cells, foreseen
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Cell, Expected
 from harness.plugin import Run
+from harness.prediction import Prediction
 from harness.results import Result, read
 from harness.verdict import Status
 from tests.unit.sample_cell import sample_cell, sample_check
@@ -46,7 +47,12 @@ RunOf = Callable[..., Run]
 def run_of(monkeypatch: pytest.MonkeyPatch) -> RunOf:
     """A run in every cell of which this happens; None where no container may be asked."""
 
-    def make(outcome: Outcome | None, *, allow_untestable: bool = False) -> Run:
+    def make(
+        outcome: Outcome | None,
+        *,
+        allow_untestable: bool = False,
+        prediction: Prediction | None = None,
+    ) -> Run:
         def observe(*arguments: object) -> Outcome:
             assert outcome is not None, "a container was asked"
             return outcome
@@ -55,6 +61,7 @@ def run_of(monkeypatch: pytest.MonkeyPatch) -> RunOf:
         if outcome is not None:
             run.__dict__.update(prepared=Prepared(), _containers=None)
         monkeypatch.setattr(cells, "observe", observe)
+        monkeypatch.setattr(foreseen, "foresee", lambda cell, prepared: prediction)
         return run
 
     return make
@@ -124,6 +131,16 @@ def test_a_cell_that_does_not_fails_and_says_why(
     with pytest.raises(pytest.fail.Exception, match=said):
         run.verify(asked)
     assert kept(run).outcome is outcome.reason
+
+
+def test_a_cell_that_contradicts_the_loaders_rules_fails_though_it_was_expected(
+    run_of: RunOf,
+) -> None:
+    run = run_of(imports(), prediction=Prediction(outcome=Reason.MISSING_LIBRARY, library="libx"))
+    with pytest.raises(pytest.fail.Exception, match=r"mispredicted: .* missing-library libx, but"):
+        run.verify(sample_cell())
+    assert kept(run).status is Status.MISPREDICTED
+    assert kept(run).predicted is not None
 
 
 def test_what_is_untestable_is_skipped_where_that_is_allowed(run_of: RunOf) -> None:
