@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
-from importlib import resources
 from typing import NamedTuple, assert_never
 
 from harness.loader.files import Files
@@ -19,7 +18,7 @@ from harness.loader.glibc import Glibc
 from harness.loader.musl import Musl
 from harness.loader.objects import Architecture, Object, Unloadable
 from harness.loader.process import Loader
-from harness.releases import LinkModel, commit_dates, link_model_eras, order
+from harness.releases import DATA, LinkModel, commit_dates, link_model_eras, order
 
 HOME = "/python"
 """Where an interpreter lies in the model: what ``sys.base_prefix`` is for it."""
@@ -275,7 +274,7 @@ def _release_spans(libc: Libc) -> dict[LinkModel, Span]:
 @cache
 def _offers() -> dict[tuple[str, str], tuple[tuple[str, str | None], ...]]:
     """Platform and CPython → uv versions, oldest first, from which on a release is installed."""
-    text = resources.files("harness").joinpath("data", "uv_releases.tsv").read_text("utf-8")
+    text = (DATA / "uv_releases.tsv").read_text(encoding="utf-8")
     found: dict[tuple[str, str], tuple[tuple[str, str | None], ...]] = {}
     for line in text.splitlines():
         if line.startswith(("#", "platform\t")):
@@ -310,7 +309,7 @@ def version_key(version: str) -> tuple[int, ...]:
 @cache
 def uv_versions() -> tuple[str, ...]:
     """Versions of uv that were asked, oldest first."""
-    text = resources.files("harness").joinpath("data", "uv_releases.tsv").read_text("utf-8")
+    text = (DATA / "uv_releases.tsv").read_text(encoding="utf-8")
     line = next(line for line in text.splitlines() if line.startswith("# Asked: "))
     return tuple(line.removeprefix("# Asked: ").split())
 
