@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 from harness.loader.objects import Architecture, Object, Unloadable
 
@@ -68,7 +68,7 @@ SLOTS = {Architecture(62, 64): (6, 7, 1), Architecture(183, 64): (1025, 1026, 25
 ET_EXEC, ET_DYN = 2, 3
 PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
 DT_NEEDED, DT_PLTRELSZ, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_RELASZ = 1, 2, 4, 5, 6, 7, 8
-DT_STRSZ, DT_SONAME, DT_RPATH, DT_JMPREL, DT_RUNPATH = 10, 14, 15, 23, 29
+DT_STRSZ, DT_SONAME, DT_RPATH, DT_DEBUG, DT_JMPREL, DT_RUNPATH = 10, 14, 15, 21, 23, 29
 DT_GNU_HASH, DT_FLAGS_1 = 0x6FFFFEF5, 0x6FFFFFFB
 DF_1_NODEFLIB, DF_1_PIE = 0x800, 0x08000000
 
@@ -98,10 +98,22 @@ class _Segment(NamedTuple):
     """In a process, in bytes."""
 
 
+class Stream(Protocol):
+    """As much of an open file as is needed here."""
+
+    def seek(self, offset: int, /) -> object:
+        """Go to a place, which may be beyond the end."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """Read from there; less than asked for at the end alone."""
+        ...
+
+
 class Reader:
     """An ELF file, read as the loader does. What is wrong with it shows in :meth:`object`."""
 
-    def __init__(self, stream: BinaryIO, *, limit: int = MAX_READ) -> None:
+    def __init__(self, stream: Stream, *, limit: int = MAX_READ) -> None:
         """``limit`` is the most that will be read in all, in bytes."""
         self._stream = stream
         self._left = limit
@@ -117,6 +129,11 @@ class Reader:
                 self._read_dynamic()
         except _Damaged as damage:
             self._problem = str(damage)
+
+    @property
+    def start(self) -> bytes:
+        """Its first bytes, by which people may tell what it is instead."""
+        return self._start
 
     @property
     def is_elf(self) -> bool:
@@ -140,8 +157,10 @@ class Reader:
                 runpath=self._text_of(DT_RUNPATH, MAX_SEARCH_PATH),
                 no_default_libraries=bool(flags & DF_1_NODEFLIB),
                 interpreter=interpreter and self._interpreter(interpreter),
+                # libc.so.6 and others can be run, too, and are libraries all the same. Linkers
+                # from before DF_1_PIE leave an entry for debuggers in programs alone.
                 is_program=interpreter is not None
-                and (self.type == ET_EXEC or bool(flags & DF_1_PIE)),
+                and (self.type == ET_EXEC or bool(flags & DF_1_PIE) or DT_DEBUG in self._values),
             )
         except _Damaged as damage:
             return Unloadable(problem=str(damage))
@@ -233,7 +252,7 @@ class Reader:
     def _interpreter(self, segment: _Segment) -> str:
         if segment.size > MAX_NAME:
             raise _Damaged(f"a PT_INTERP of {segment.size} bytes")
-        return _decoded(self._exactly(segment.offset, segment.size, "PT_INTERP").split(b"\0")[0])
+        return decoded(self._exactly(segment.offset, segment.size, "PT_INTERP").split(b"\0")[0])
 
     # Texts.
 
@@ -251,7 +270,7 @@ class Reader:
             raw = self._at(address + len(found), size)
             end = raw.find(b"\0")
             if end >= 0:
-                return _decoded(found + raw[:end])
+                return decoded(found + raw[:end])
             found += raw
             if len(raw) < size:
                 raise _Damaged("a text of the dynamic section has no end")
@@ -416,7 +435,7 @@ class Reader:
         return found
 
 
-def read_object(stream: BinaryIO) -> Object | Unloadable | None:
+def read_object(stream: Stream) -> Object | Unloadable | None:
     """What a file tells the loader; None where it is no ELF file at all.
 
     Whatever the file holds, there is no exception but those of the stream.
@@ -468,7 +487,7 @@ def read(path: Path) -> Dynamic:
         return Dynamic()
 
 
-def _decoded(raw: bytes) -> str:
+def decoded(raw: bytes) -> str:
     """A name for people and for comparison, also where it is not in UTF-8."""
     return raw.decode("utf-8", "backslashreplace")
 

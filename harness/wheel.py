@@ -1,12 +1,244 @@
-"""Wheels: their files as an installer would put them into an environment, without unpacking."""
+"""Wheels: their files as an installer would put them into an environment, without unpacking.
+
+Anybody may have made the archive. What an installer would not unpack is an error; the limits below
+bound what any archive costs. Nothing is written but large members, to a file without a name in the
+cache.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from harness.target import Target
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from harness.errors import TargetError
+from harness.target import MAX_SOURCE, Draft, Target, may_be_elf, place
+
+MAX_DIRECTORY = 32 << 20
+"""Bytes of the archive's table of contents, which is read whole."""
+
+MAX_MEMBERS = 100_000
+"""Each takes half a kilobyte of memory. The largest wheels have some ten thousand files."""
+
+MAX_FILE = 8 << 30
+"""Bytes of one member. The largest libraries of PyPI, for GPUs, have two thousand million."""
+
+MAX_RATIO = 20
+"""Bytes unpacked for each of the archive. Machine code has 3 to 5; deflate reaches 1032."""
+
+FREE = 64 << 20
+"""Bytes that may be unpacked of any archive, however small."""
+
+IN_MEMORY = 32 << 20
+"""Bytes of a member that are kept in memory; the rest of it goes to a file."""
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What installers unpack; the other methods of zip files have no bound on what a byte becomes."""
+
+CHUNK = 1 << 18
+
+AGAIN = "Download or build it again; an installer would not unpack it either."
 
 
 def read(path: Path) -> Target:
     """A wheel's files; raises :class:`TargetError` where no installer would unpack it."""
-    raise NotImplementedError
+    draft = Draft(path.name)
+    try:
+        tags = parse_wheel_filename(path.name)[3]
+    except InvalidWheelFilename as error:
+        raise TargetError(
+            f"{path}: its name is not a wheel's: {error}",
+            advice="Give it the name back that its index or its build has for it.",
+        ) from None
+    draft.tags = frozenset(map(str, tags))
+    with _explained(path), path.open("rb") as raw, zipfile.ZipFile(_Guarded(raw)) as archive:
+        _add(draft, archive, _Budget(path, os.fstat(raw.fileno()).st_size))
+        # Sources are read while the archive is still open.
+        return draft.target()
+
+
+def _add(draft: Draft, archive: zipfile.ZipFile, budget: _Budget) -> None:
+    members: dict[str, zipfile.ZipInfo] = {}
+    packed = 0
+    for info in archive.infolist():
+        if info.is_dir():
+            continue
+        budget.check(info)
+        packed += info.compress_size
+        target = place(info.filename)
+        if target is None:
+            draft.note(f"{info.filename!r} is no name that an installer would take; left out")
+            continue
+        if target in members:
+            draft.note(f"{info.filename!r} is there twice; the last one counts")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            draft.note(f"{info.filename!r} is a symbolic link, which installers write as a text")
+        members[target] = info
+    if packed > budget.size:
+        raise zipfile.BadZipFile("its members lie within each other")
+    for target, info in members.items():
+        if info.filename.endswith(".py"):
+            draft.add_source(target, _Source(archive, info, budget))
+        elif may_be_elf(info.filename):
+            with archive.open(info) as content, _Member(content, info, budget) as member:
+                draft.add_file(target, member)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged or odd archive leads to into :class:`TargetError`."""
+    try:
+        yield
+    except TargetError:
+        raise
+    except OSError as error:
+        # Not of the archive's making, such as a full disk; but an odd place to seek to is.
+        words = error.strerror or str(error)
+        raise TargetError(
+            f"{path} cannot be read: {words}", advice="Check the file and the disk that it is on."
+        ) from None
+    except (
+        *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error),
+        *(EOFError, ValueError, RuntimeError, OverflowError, IndexError),
+    ) as error:
+        words = str(error) or type(error).__name__
+        if isinstance(error, UnicodeDecodeError):
+            words = "a name in it is not in UTF-8, as it claims to be"
+        raise TargetError(f"{path} is no whole wheel: {words}", advice=AGAIN) from None
+
+
+class _Guarded:
+    """An archive's file that does not let its table of contents fill the memory."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self.seek, self.tell, self.seekable = raw.seek, raw.tell, raw.seekable
+        self.name, self.mode = raw.name, raw.mode
+
+    def read(self, size: int = -1) -> bytes:
+        """Read; an error where that is more than any real archive needs at once."""
+        if not 0 <= size <= MAX_DIRECTORY:
+            size = MAX_DIRECTORY + 1
+        found = self._raw.read(size)
+        if len(found) > MAX_DIRECTORY:
+            raise zipfile.BadZipFile(f"its table of contents is above {MAX_DIRECTORY >> 20} MiB")
+        # Only a table of contents is read in pieces of this size and has these words.
+        if len(found) > 46 * MAX_MEMBERS and found.count(b"PK\1\2") > MAX_MEMBERS:
+            raise zipfile.BadZipFile(f"it has more than {MAX_MEMBERS} members")
+        return found
+
+
+class _Budget:
+    """How much may still be unpacked of an archive."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path, self.size = path, size
+        self._left = FREE + MAX_RATIO * size
+
+    def check(self, info: zipfile.ZipInfo) -> None:
+        """Refuse a member for what the table of contents says of it."""
+        if info.flag_bits & 1:
+            raise zipfile.BadZipFile(f"{info.filename!r} is encrypted")
+        if info.compress_type not in METHODS:
+            raise zipfile.BadZipFile(
+                f"{info.filename!r} is packed by method {info.compress_type}, "
+                "which installers do not know"
+            )
+        if info.file_size > MAX_FILE:
+            raise zipfile.BadZipFile(f"{info.filename!r} has more than {MAX_FILE >> 30} GiB")
+
+    def spend(self, count: int) -> None:
+        """Count bytes that were unpacked."""
+        self._left -= count
+        if self._left < 0:
+            raise zipfile.BadZipFile(
+                f"its {self.size} bytes unpack to more than {MAX_RATIO} times as many and "
+                f"{FREE >> 20} MiB, as a zip bomb's do"
+            )
+
+
+class _Source:
+    """A Python source of an archive, read when it is asked for."""
+
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _Budget) -> None:
+        self._archive, self._info, self._budget = archive, info, budget
+
+    def __call__(self) -> bytes:
+        if self._info.file_size > MAX_SOURCE:
+            return b""
+        with self._archive.open(self._info) as content:
+            found = content.read(MAX_SOURCE)
+        self._budget.spend(len(found))
+        return found
+
+
+class _Member:
+    """A member of an archive, unpacked as far as it is asked for."""
+
+    def __init__(self, content: IO[bytes], info: zipfile.ZipInfo, budget: _Budget) -> None:
+        self._content, self._size, self._budget = content, info.file_size, budget
+        self._head = bytearray()
+        self._tail: IO[bytes] | None = None
+        self._have = 0
+        self._at = 0
+
+    def __enter__(self) -> _Member:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._tail is not None:
+            self._tail.close()
+
+    def seek(self, offset: int, /) -> None:
+        """Go to a place; nothing is unpacked for that alone."""
+        self._at = offset
+
+    def read(self, size: int, /) -> bytes:
+        """Read from there."""
+        end = min(self._at + size, self._size)
+        self._unpack(end)
+        end = min(end, self._have)
+        found = bytes(self._head[self._at : end])
+        if self._tail is not None and end > len(self._head):
+            start = max(self._at, len(self._head))
+            self._tail.seek(start - len(self._head))
+            found += self._tail.read(end - start)
+        self._at += len(found)
+        return found
+
+    def _unpack(self, end: int) -> None:
+        while self._have < end:
+            # Most members are no ELF files, which their first bytes tell.
+            chunk = self._content.read(CHUNK if self._have else 4096)
+            if not chunk:
+                self._size = self._have
+                return
+            self._budget.spend(len(chunk))
+            if self._have < IN_MEMORY:
+                self._head += chunk
+            else:
+                if self._tail is None:
+                    self._tail = _scratch()
+                self._tail.seek(0, os.SEEK_END)
+                self._tail.write(chunk)
+            self._have += len(chunk)
+
+
+def _scratch() -> IO[bytes]:
+    """A file in the cache that is gone as soon as it is closed, or its process is."""
+    # Slow to import, and only the largest libraries need it.
+    from harness import cache
+
+    folder = cache.root() / "members"
+    with cache.disk_full_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=folder)
