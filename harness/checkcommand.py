@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,89 @@ class Request:
     verbose: bool = False
     quiet: bool = False
     output: Path | None = None
+
+
+DESCRIPTION = """\
+Say whether extension modules import on every build of Python, and why not.
+
+Nothing of a target is run, and neither a container engine nor root is needed:
+what the dynamic loader does follows from the files.
+"""
+
+EPILOG = """\
+exit codes:
+  0  all of it imports on every published interpreter
+  1  something fails on some of them
+  2  something could not be checked, and nothing that was checked fails;
+     or the command is wrong
+
+examples:
+  pbs-matrix check dist/*.whl
+  pbs-matrix check python-mscl==67.0.1.0 --platform x86_64 --python 3.13
+  pbs-matrix check .venv -q
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of ``pbs-matrix check``."""
+    made = argparse.ArgumentParser(
+        prog="pbs-matrix check",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add(
+        "targets",
+        metavar="TARGET",
+        nargs="+",
+        help="a wheel, an unpacked directory, a virtual environment, a single library, or a "
+        "requirement such as python-mscl==67.0.1.0, of which every wheel for Linux is fetched",
+    )
+    add(
+        "--platform",
+        action="append",
+        metavar="CPU",
+        default=[],
+        help="only this machine, as `uname -m` calls it: x86_64, aarch64, armv7l, …; "
+        "may be repeated",
+    )
+    add(
+        "--python",
+        action="append",
+        metavar="3.X",
+        default=[],
+        help="only this CPython, such as 3.13 or 3.13t; may be repeated. For files that do not "
+        "say what CPython they are for: this one instead of 3.13",
+    )
+    add(
+        "--format",
+        choices=[form.value for form in Form],
+        default=Form.TEXT.value,
+        help="for people (the default), for programs, for code scanning, or as annotations of "
+        "GitHub Actions",
+    )
+    add("--json", action="store_const", dest="format", const="json", help="short for --format json")
+    add("-v", "--verbose", action="store_true", help="every file, with all that it needs")
+    add("-q", "--quiet", action="store_true", help="one line for each target")
+    add("--output", metavar="FILE", type=Path, help="write there instead of here")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command with what stands after ``pbs-matrix check``, and give the exit code."""
+    options = parser().parse_args(arguments)
+    return run(
+        Request(
+            targets=options.targets,
+            cpus=options.platform,
+            pythons=options.python,
+            form=Form(options.format),
+            verbose=options.verbose,
+            quiet=options.quiet,
+            output=options.output,
+        )
+    )
 
 
 def run(request: Request) -> int:

@@ -22,8 +22,8 @@ DEFAULT_PYTHON = Python(13)
 SUFFIX = re.compile(r"\.cpython-3(\d+)([td]*)(?:-[\w-]+)?\.so")
 TAG = re.compile(r"(?P<python>[\w.]+)-(?P<abi>[\w.]+)-(?P<platform>[\w.]+)")
 
-NOT_PROMISED = "The system need not have it: no list of the manylinux rules names it"
-NOT_PROMISED_MUSL = "The system need not have it: all that PEP 656 promises is musl"
+NOT_PROMISED = "The manylinux rules do not list it, so no system has to have it"
+NOT_PROMISED_MUSL = "PEP 656 promises musl alone, so no system has to have it"
 
 
 class Verdict(StrEnum):

@@ -277,7 +277,9 @@ def _notes(section: Section) -> list[str]:
                 f"{', '.join(desktop)}: a wheel may rely on the system for it, but slim container "
                 "images lack it."
             ] = None
-    return ["Notes:", *(line for note in notes for line in _wrapped(note, 2))] if notes else []
+    return (
+        ["Notes:", *(line for note in notes for line in _wrapped(f"- {note}", 2))] if notes else []
+    )
 
 
 def _files(section: Section, verbose: bool) -> list[str]:
@@ -330,7 +332,7 @@ def _advice(section: Section) -> list[str]:
         if one.reader is not reader:
             lines += ([""] if lines else []) + [f"{one.reader.heading}:"]
             reader = one.reader
-        lines += _wrapped(one.text, 2)
+        lines += _wrapped(f"- {one.text}", 2)
         if one.code:
             lines += [f"      {line}".rstrip() for line in one.code.splitlines()]
     return lines
