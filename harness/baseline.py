@@ -30,7 +30,7 @@ PEP_599 = (
 AUDITWHEEL = ("libatomic.so.1", "libanl.so.1", "libmvec.so.1", "libexpat.so.1", "libz.so.1")
 
 # Parts of glibc that no list names, since nothing runs without them: the loader and the like.
-GLIBC = re.compile(r"ld(64|-linux[\w-]*|-linux)?\.so\.[12]|libthread_db\.so\.1")
+GLIBC = re.compile(r"ld(64)?(-linux[\w-]*)?\.so\.\d|libthread_db\.so\.1")
 
 DESKTOP = frozenset(PEP_599[10:])
 """Of these, what a slim container image often lacks all the same."""

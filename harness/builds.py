@@ -76,6 +76,13 @@ class Machine(NamedTuple):
         return _NAMES.get(self.architecture, (f"machine {machine} ({bits} bits)", ""))[0]
 
     @property
+    def rank(self) -> tuple[int, str]:
+        """Sort key: the machines that most people have come first."""
+        known = [*_NAMES]
+        place = known.index(self.architecture) if self.architecture in known else len(known)
+        return place, self.libc
+
+    @property
     def name(self) -> str:
         """For people: ``x86_64``, or ``x86_64 musl``."""
         return self.cpu if self.libc is Libc.GLIBC else f"{self.cpu} {self.libc}"
@@ -183,9 +190,16 @@ class Span(NamedTuple):
     last: str | None
 
     def __str__(self) -> str:
-        if self.first == self.last and self.first:
-            return self.first
+        if self.first == self.last:
+            return self.first or "all"
         return f"{self.first or ''}…{self.last or ''}"
+
+    def __contains__(self, version: object) -> bool:
+        """Whether a version of uv is in it."""
+        key = version_key(str(version))
+        return (self.first is None or version_key(self.first) <= key) and (
+            self.last is None or key <= version_key(self.last)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,9 +212,13 @@ class Era:
     uv: tuple[Span, ...]
     """Versions of uv that install such a release for this CPython and machine by default.
 
-    None of them where the releases are known and uv was not asked for that machine, or never
-    offered one.
+    None of them where uv never offered one.
     """
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The versions of uv in ``uv``, of those that were asked."""
+        return frozenset(version for version in uv_versions() if any(version in s for s in self.uv))
 
 
 def eras(python: Python, machine: Machine) -> tuple[Era, ...]:
@@ -287,13 +305,12 @@ def _offers() -> dict[tuple[str, str], tuple[tuple[str, str | None], ...]]:
 
 def _runs(rows: Iterable[tuple[str, str | None]], model: LinkModel, libc: Libc) -> Iterable[Span]:
     """Stretches of uv versions with a link model; one goes up to the version before the next."""
-    rows = list(rows)
     first: str | None = None
-    for number, (uv, release) in enumerate(rows):
+    for uv, release in rows:
         has_it = release is not None and model_of(release, libc) is model
         if has_it and first is None:
             # The table begins somewhere: older ones had the oldest model as well.
-            first = uv if number else ""
+            first = "" if uv == uv_versions()[0] else uv
         if not has_it and first is not None:
             yield Span(first or None, _before(uv))
             first = None

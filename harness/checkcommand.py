@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -14,7 +14,6 @@ from harness import checking, checkreport, targets
 from harness.builds import NEWEST, OLDEST, Python
 from harness.checkreport import Section
 from harness.errors import HarnessError, TargetError
-from harness.target import Target
 
 
 class Exit(IntEnum):
@@ -149,33 +148,37 @@ def run(request: Request) -> int:
 def _sections(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> list[Section]:
     """What was found of one thing that was named; of an environment, each distribution in it."""
     try:
-        found = tuple(_targets(name, pythons, cpus))
+        if is_requirement(name):
+            return [_of_requirement(name, pythons, cpus)]
+        findings = [checking.check(one, pythons, cpus) for one in targets.read(Path(name))]
     except HarnessError as error:
-        reason = f"{error.problem}. {error.advice}"
-        return [Section(name=name, findings=(), refused=reason)]
-    findings = [checking.check(target, pythons, cpus) for target in found]
-    if is_requirement(name):
-        return [Section(name=name, findings=tuple(findings))]
+        return [Section(name=name, refused=f"{error.problem}. {error.advice}")]
     if len(findings) == 1:
-        return [Section(name=name, findings=(findings[0],))]
+        return [Section(name=name, findings=tuple(findings))]
     # Most of an environment is pure Python, of which nothing could break.
     worth = [finding for finding in findings if finding.target.files.files]
     if not worth:
         refused = "none of its distributions has an ELF file, so there is nothing to check"
-        return [Section(name=name, findings=(), refused=refused)]
+        return [Section(name=name, refused=refused)]
     return [
         Section(name=f"{name}: {finding.target.name}", findings=(finding,)) for finding in worth
     ]
 
 
-def _targets(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> Iterator[Target]:
-    if not is_requirement(name):
-        yield from targets.read(Path(name))
-        return
+def _of_requirement(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> Section:
     from harness import distribution
 
-    for path in distribution.wheels(name, pythons, cpus, say=_say):
-        yield from targets.read(path)
+    found = distribution.find(name, pythons, cpus)
+    called = f"{found.name} {found.version}"
+    _say(f"{called}: {len(found.wheels)} of {found.of} wheels")
+    findings = []
+    refused = []
+    for path in found.fetch():
+        try:
+            findings += [checking.check(one, pythons, cpus) for one in targets.read(path)]
+        except HarnessError as error:
+            refused.append(f"{error.problem}. {error.advice}")
+    return Section(name=called, findings=tuple(findings), refused=" ".join(refused) or None)
 
 
 def is_requirement(name: str) -> bool:

@@ -311,7 +311,7 @@ class _Checker:
             failures, searches = self._cell(build, era, modules)
             cells.append(Cell(era=era, failures=failures))
             for search in searches:
-                place = found.setdefault((search.needed_by, search.name), {})
+                place = found.setdefault((self._real(search.needed_by), search.name), {})
                 place.setdefault(era.link_model, search.found)
         programs = self._programs(python, found)
         self._learn(found)
@@ -371,7 +371,7 @@ class _Checker:
         for path in self.programs:
             answer: Answer = self.loader.start(path, system, Variables())
             for search in answer.searches:
-                found.setdefault((search.needed_by, search.name), {}).setdefault(
+                found.setdefault((self._real(search.needed_by), search.name), {}).setdefault(
                     LinkModel.STATIC_RPATH, search.found
                 )
             if any(baseline.is_libpython(search.name) for search in answer.searches):
@@ -443,7 +443,8 @@ def _machines(target: Target) -> list[Machine]:
     if target.tags and not any("linux" in tag or tag.endswith("-any") for tag in target.tags):
         return []
     libc = Libc.MUSL if target.is_musl else Libc.GLIBC
-    return sorted(Machine(architecture, libc) for architecture in target.architectures)
+    machines = [Machine(architecture, libc) for architecture in target.architectures]
+    return sorted(machines, key=lambda machine: machine.rank)
 
 
 def _why_no_machine(target: Target) -> str:

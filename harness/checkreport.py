@@ -12,13 +12,17 @@ from harness.checking import Cell, Failure, Finding, Need, Row, Verdict, called
 from harness.releases import LinkModel
 
 WIDTH = 80
-LABEL = 12
-"""Columns of what stands before the cells of a table."""
+LABEL = 10
+"""Columns of what stands before the cells of a table, at least."""
 
-CELL = 17
+CELL = 19
+"""Columns of a cell at most."""
 
 FEW = 5
 """Things of one kind that are listed when nobody asked for all of them."""
+
+SHORT = 2
+"""Files of a target up to which what they need is always listed."""
 
 MODELS = {
     LinkModel.SHARED: "shared",
@@ -35,9 +39,9 @@ class Section:
     """What was found of one thing that was named: a file, a directory, a requirement's wheels."""
 
     name: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = ()
     refused: str | None = None
-    """Why nothing of it could be checked at all."""
+    """Why something of it could not even be read."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -63,7 +67,7 @@ class Section:
 
 def render(section: Section, *, verbose: bool = False) -> str:
     """All that there is to say of one section, ready to be printed."""
-    lines = [section.name]
+    lines = [brief(section)]
     for table in _tables(section.rows):
         lines += ["", *table]
     for part in (
@@ -93,15 +97,18 @@ def brief(section: Section) -> str:
         programs = [failure for row in section.rows for failure in row.programs]
         what = f"FAILS with {where}" if models else f"{called(programs[0].path)} does not start"
         return f"{section.name}: {what}"
-    if section.unchecked:
-        return f"{section.name}: not checked: {section.unchecked[0]}"
-    return f"{section.name}: imports everywhere"
+    if not section.rows:
+        return f"{section.name}: not checked" + "".join(f": {r}" for r in section.unchecked[:1])
+    rest = ", as far as it could be checked" if section.unchecked else ""
+    return f"{section.name}: imports everywhere{rest}"
 
 
 def _tables(rows: Sequence[Row]) -> Iterator[list[str]]:
     """One table for each machine and set of uv versions; CPythons that fare alike are one line."""
     groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row.machine, row.python)):
+    # CPythons with most link models first: theirs are the heads.
+    order = sorted(rows, key=lambda row: (row.machine.rank, -len(row.cells), row.python))
+    for row in order:
         for key, group in groups.items():
             if key[0] == row.machine and _fits(row, group[0]):
                 group.append(row)
@@ -113,26 +120,39 @@ def _tables(rows: Sequence[Row]) -> Iterator[list[str]]:
 
 
 def _fits(row: Row, other: Row) -> bool:
-    """Whether a row can stand under another's heads: the same uv versions, where it has any."""
-    heads = {cell.era.link_model: cell.era.uv for cell in other.cells}
+    """Whether a row can stand under another's heads: its uv versions are among them.
+
+    Fewer they may be, since not every CPython was there from the first.
+    """
+    heads = {cell.era.link_model: cell.era for cell in other.cells}
     return all(
-        heads.get(cell.era.link_model, cell.era.uv) == cell.era.uv for cell in row.cells
-    ) and set(heads) >= {cell.era.link_model for cell in row.cells}
+        (head := heads.get(cell.era.link_model)) is not None
+        and head.releases == cell.era.releases
+        and cell.era.versions <= head.versions
+        for cell in row.cells
+    )
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
-    cells = rows[0].cells
-    eras = [cell.era for cell in cells]
-    yield _line(rows[0].machine.name, [MODELS[era.link_model] for era in eras])
-    yield _line("release", [str(era.releases) for era in eras])
+    eras = [cell.era for cell in rows[0].cells]
     known = builds.is_known(rows[0].machine)
+    heads = [MODELS[era.link_model] for era in eras]
+    releases = [str(era.releases) for era in eras]
+    width = min(CELL, max(map(len, (*heads, *releases))) + 2)
+    label = max(LABEL, len(rows[0].machine.name) + 2)
     uv = [
-        textwrap.wrap(", ".join(map(str, era.uv)) or ("-" if known else "not known"), CELL - 2)
+        textwrap.wrap(", ".join(map(str, era.uv)) or ("-" if known else "not known"), width - 1)
         for era in eras
     ]
+
+    def line(start: str, cells: Iterable[str]) -> str:
+        return (start.ljust(label) + "".join(cell.ljust(width) for cell in cells)).rstrip()
+
+    yield line(rows[0].machine.name, heads)
+    yield line("release", releases)
     for number in range(max(map(len, uv))):
         parts = [part[number] if number < len(part) else "" for part in uv]
-        yield _line("uv" if number == 0 else "", parts)
+        yield line("uv" if number == 0 else "", parts)
     same: dict[tuple[str, ...], list[Python]] = {}
     for row in rows:
         by_model = {cell.era.link_model: WORDS[cell.verdict] for cell in row.cells}
@@ -141,13 +161,9 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
         if row.python not in pythons:
             pythons.append(row.python)
     for words, pythons in same.items():
-        labels = textwrap.wrap(_pythons(pythons), LABEL - 1)
-        yield _line(labels[0], words)
+        labels = textwrap.wrap(_pythons(pythons), label - 1)
+        yield line(labels[0], words)
         yield from labels[1:]
-
-
-def _line(label: str, cells: Iterable[str]) -> str:
-    return (label.ljust(LABEL) + "".join(cell.ljust(CELL) for cell in cells)).rstrip()
 
 
 def _pythons(pythons: Iterable[Python]) -> str:
@@ -228,12 +244,16 @@ def _missing(section: Section, verbose: bool) -> list[str]:
     found = {m.name: m for finding in section.findings for m in finding.missing}
     if not found:
         return []
-    lines = ["Other libraries that the system must have (a warning, not counted as breakage):"]
+    head = (
+        "Other libraries that it does not bring, and that not every system has: the system, or "
+        "a package that is imported before, must have them (a warning, not counted as breakage):"
+    )
+    lines = _wrapped(head, 0)
     shown = list(found.values()) if verbose else list(found.values())[:FEW]
     for missing in shown:
         by = [called(path) for path in missing.needed_by]
-        more = f" and {len(by) - 2} more" if len(by) > 2 else ""
-        text = f"{missing.name}, needed by {', '.join(by[:2])}{more}"
+        more = f" and {len(by) - 1} more" if len(by) > 1 else ""
+        text = f"{missing.name}, needed by {by[0]}{more}"
         if missing.inside:
             text += (
                 f": {called(missing.inside)} lies there, but no search path leads to it, so the "
@@ -284,11 +304,11 @@ def _notes(section: Section) -> list[str]:
 
 def _files(section: Section, verbose: bool) -> list[str]:
     """What each file needs and where it would be found."""
-    finding = section.findings[0] if section.findings else None
-    if finding is None or (not verbose and len(finding.target.files.files) > 2):
+    short = len(section.findings) == 1 and len(section.findings[0].target.files.files) <= SHORT
+    if not (verbose or short):
         return []
     lines = []
-    for one in section.findings if verbose else (finding,):
+    for one in section.findings:
         by_file: dict[str, list[Need]] = {}
         for need in one.needs:
             by_file.setdefault(need.needed_by, []).append(need)
@@ -317,7 +337,7 @@ def _place(path: str | None, need: Need) -> str:
     if path is None:
         return "not found"
     if baseline.is_elsewhere(path) or path == need.name:
-        return "not in it: the system must have it"
+        return "not in it"
     if baseline.is_promised(path) or "/" not in path.strip("/"):
         return "the system's"
     if path.startswith(builds.HOME + "/"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -15,31 +16,38 @@ from harness.builds import Python
 from harness.errors import NoSuchWheelError, TargetError
 from harness.lock import LockedWheel
 
+LINUX = re.compile(r"(?:manylinux|musllinux|linux)(?:\d+|_\d+_\d+)?_(?P<cpu>\w+)")
 
-def wheels(
-    requirement: str,
-    pythons: Sequence[Python],
-    cpus: Sequence[str],
-    *,
-    say: Callable[[str], object],
-) -> Iterator[Path]:
-    """Fetch every wheel for Linux of a pinned requirement, else of the newest version.
 
-    ``pythons`` and ``cpus`` leave out wheels that are for others; ``say`` is told what is fetched.
-    Raises :class:`TargetError` for a requirement of another kind, and
-    :class:`NoSuchWheelError` where nothing is left.
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """A version of a project, and those of its wheels that were asked for."""
+
+    name: str
+    version: str
+    wheels: tuple[LockedWheel, ...]
+    of: int
+    """How many wheels there are in all."""
+
+    def fetch(self) -> Iterator[Path]:
+        """The files, from the cache or downloaded now."""
+        return (index.fetch(wheel) for wheel in self.wheels)
+
+
+def find(requirement: str, pythons: Sequence[Python], cpus: Sequence[str]) -> Distribution:
+    """Every wheel for Linux of a pinned requirement, else of the newest version.
+
+    ``pythons`` and ``cpus`` leave out wheels that are for others. Raises :class:`TargetError` for
+    a requirement of another kind, and :class:`NoSuchWheelError` where nothing is left.
     """
     name, version = _parse(requirement)
     version, found = index.wheels(name, version)
-    chosen = [wheel for wheel in found if _is_wanted(wheel, pythons, cpus)]
+    chosen = tuple(wheel for wheel in found if _is_wanted(wheel, pythons, cpus))
     if not chosen:
         raise NoSuchWheelError(
-            f"{name} {version} has no such wheel for Linux",
-            advice=f"Its wheels are: {', '.join(wheel.filename for wheel in found)}.",
+            f"{name} {version} has no such wheel for Linux", advice=_what_there_is(found)
         )
-    say(f"{name} {version}: {len(chosen)} of {len(found)} wheels")
-    for wheel in chosen:
-        yield index.fetch(wheel)
+    return Distribution(name=name, version=version, wheels=chosen, of=len(found))
 
 
 def _parse(text: str) -> tuple[str, str | None]:
@@ -63,20 +71,21 @@ def _parse(text: str) -> tuple[str, str | None]:
     return requirement.name, specifiers[0].version
 
 
-def _is_wanted(wheel: LockedWheel, pythons: Sequence[Python], cpus: Sequence[str]) -> bool:
+def _tags(wheel: LockedWheel) -> frozenset[Tag]:
     try:
-        tags = parse_wheel_filename(wheel.filename)[3]
+        return parse_wheel_filename(wheel.filename)[3]
     except InvalidWheelFilename:
-        return False
-    return any(_is_for(tag, pythons, cpus) for tag in tags)
+        return frozenset()
+
+
+def _is_wanted(wheel: LockedWheel, pythons: Sequence[Python], cpus: Sequence[str]) -> bool:
+    return any(_is_for(tag, pythons, cpus) for tag in _tags(wheel))
 
 
 def _is_for(tag: Tag, pythons: Sequence[Python], cpus: Sequence[str]) -> bool:
     if tag.platform == "any":
         return True
-    match = re.fullmatch(
-        r"(?:manylinux|musllinux|linux)(?:\d+|_\d+_\d+)?_(?P<cpu>\w+)", tag.platform
-    )
+    match = LINUX.fullmatch(tag.platform)
     if match is None or (cpus and match["cpu"] not in cpus):
         return False
     first, abi = Python.parse(tag.interpreter), Python.parse(tag.abi)
@@ -85,3 +94,17 @@ def _is_for(tag: Tag, pythons: Sequence[Python], cpus: Sequence[str]) -> bool:
     if tag.abi == "abi3":
         return any(first is not None and python >= first for python in pythons)
     return (abi or first) in pythons
+
+
+def _what_there_is(wheels: Sequence[LockedWheel]) -> str:
+    tags = [
+        (tag, match["cpu"])
+        for wheel in wheels
+        for tag in _tags(wheel)
+        if (match := LINUX.fullmatch(tag.platform))
+    ]
+    if not tags:
+        return "None of its wheels is for Linux."
+    kinds = sorted({f"{tag.interpreter}-{tag.abi}" for tag, _ in tags})
+    cpus = sorted({cpu for _, cpu in tags})
+    return f"Those for Linux are {', '.join(kinds)}, on {', '.join(cpus)}."
