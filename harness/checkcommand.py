@@ -214,9 +214,9 @@ def _text(sections: Sequence[Section], request: Request, code: Exit) -> str:
 
             return sarif.dump(problems.problems(sections), version("pbs-matrix"))
         case Form.GITHUB:
-            from harness import annotations, problems
+            from harness import problems, workflowcommands
 
-            return annotations.dump(problems.problems(sections))
+            return workflowcommands.dump(problems.problems(sections))
         case _:
             assert_never(request.form)
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from harness import baseline, builds, why
 from harness.builds import Build, Era, Libc, Machine, Python
 from harness.loader.objects import Object
-from harness.loader.process import Answer, Search, System, Variables
+from harness.loader.process import Answer, Process, Search, System, Variables
 from harness.prediction import importer
 from harness.releases import LinkModel
 from harness.target import SCRIPTS, SITE, Module, Target
@@ -182,11 +182,11 @@ def check(target: Target, python: Sequence[Python] = (), cpu: Sequence[str] = ()
     for machine in chosen:
         own = pythons(target, machine, python)
         wanted = [one for one in own if not python or one in python]
-        if not wanted:
-            whose = f"CPython {_listed(map(str, own))}" if own else "no CPython from 3.8 on"
-            unchecked.append(
-                f"it is for {whose}" + (f", not {_listed(map(str, python))}" if python else "")
-            )
+        if not own:
+            unchecked.append("it is for no CPython from 3.8 on")
+        elif not wanted:
+            is_for = _listed(map(str, own))
+            unchecked.append(f"it is for CPython {is_for}, not {_listed(map(str, python))}")
         checker = _Checker(target, machine)
         for one in wanted:
             if _is_built(one, machine):
@@ -280,6 +280,7 @@ class _Checker:
             if isinstance(content, Object)
             for name in content.needed
         )
+        self.basenames = {posixpath.basename(name) for name in self.needed}
         self.needs_libpython = any(map(baseline.is_libpython, self.needed))
         self.programs = [path for path in target.programs if path in contents]
         self.modules = [module for module in target.modules if self._is_ours(module, contents)]
@@ -329,13 +330,16 @@ class _Checker:
         itself = importer(started.process)
         failures: list[Failure] = []
         searches: list[Search] = []
-        used: set[str] = set()
+        used = {self._real(mapped.path) for mapped in started.process.mapped}
 
-        def load(role: Role, path: str, module: Module | None, is_reached: bool) -> None:
-            answer = self.loader.open(started.process, path, itself)
+        def load(process: Process, role: Role, path: str, module: Module | None) -> Process:
+            answer = self.loader.open(process, path, itself)
             searches.extend(answer.searches[1:])
-            used.update(mapped.path for mapped in answer.process.mapped)
+            # What a failed import would have brought is not what code opens for itself.
+            used.update(self._real(search.found) for search in answer.searches if search.found)
             if answer.failure:
+                reached = self.target.reached
+                is_reached = not reached or module.name in reached if module else not modules
                 failures.append(
                     Failure(
                         role=role,
@@ -346,17 +350,21 @@ class _Checker:
                         is_reached=is_reached,
                     )
                 )
+            return answer.process
 
         for module in modules:
-            reached = self.target.reached
-            load(Role.MODULE, module.path, module, not reached or module.name in reached)
-        # A library that a failed import would have brought is not one that code opens.
-        for search in searches:
-            used.update([search.found] if search.found else [])
-        used_files = {self._real(path) for path in used}
-        for path in self.libraries:
-            if path not in used_files:
-                load(Role.LIBRARY, path, None, not modules)
+            # Each for itself: in which order they are imported is not known.
+            load(started.process, Role.MODULE, module.path, module)
+        left = [path for path in self.libraries if path not in used]
+        if left:
+            # Whatever opens these has been imported: plugins, mostly.
+            process = started.process
+            for module in modules:
+                process = self.loader.open(process, module.path, itself).process
+            # Those last that others name: once these are opened, they are there.
+            for path in sorted(left, key=self._is_named):
+                if path not in used:
+                    load(process, Role.LIBRARY, path, None)
         return tuple(failures), searches
 
     def _programs(
@@ -421,6 +429,12 @@ class _Checker:
             if wanted in (posixpath.basename(path), soname):
                 return path
         return None
+
+    def _is_named(self, path: str) -> bool:
+        """Whether some file needs one of the names of a library."""
+        content = self.all.files[path]
+        soname = content.soname if isinstance(content, Object) else None
+        return bool({posixpath.basename(path), soname} & self.basenames)
 
     def _setting(self, system: System, program: str, label: str) -> why.Setting:
         promise = NOT_PROMISED if self.machine.libc is Libc.GLIBC else NOT_PROMISED_MUSL

@@ -67,7 +67,7 @@ class Section:
 
 def render(section: Section, *, verbose: bool = False) -> str:
     """All that there is to say of one section, ready to be printed."""
-    lines = [brief(section)]
+    lines = [section.name, *_wrapped(_verdict(section), 0)] if section.rows else [section.name]
     for table in _tables(section.rows):
         lines += ["", *table]
     for part in (
@@ -86,21 +86,21 @@ def render(section: Section, *, verbose: bool = False) -> str:
 
 def brief(section: Section) -> str:
     """One line: what ``-q`` prints."""
+    return f"{section.name}: {_verdict(section)}"
+
+
+def _verdict(section: Section) -> str:
     if section.breaks:
-        models = {
-            cell.era.link_model: None
-            for row in section.rows
-            for cell in row.cells
-            if cell.verdict.breaks
+        broken = {
+            cell.era.link_model for row in section.rows for cell in row.cells if cell.verdict.breaks
         }
-        where = ", ".join(MODELS[model] for model in LinkModel if model in models)
         programs = [failure for row in section.rows for failure in row.programs]
-        what = f"FAILS with {where}" if models else f"{called(programs[0].path)} does not start"
-        return f"{section.name}: {what}"
+        where = ", ".join(MODELS[model] for model in LinkModel if model in broken)
+        return f"FAILS with {where}" if where else f"{called(programs[0].path)} does not start"
     if not section.rows:
-        return f"{section.name}: not checked" + "".join(f": {r}" for r in section.unchecked[:1])
+        return "not checked" + "".join(f": {reason}" for reason in section.unchecked[:1])
     rest = ", as far as it could be checked" if section.unchecked else ""
-    return f"{section.name}: imports everywhere{rest}"
+    return f"imports everywhere{rest}"
 
 
 def _tables(rows: Sequence[Row]) -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from harness import index
-from harness.builds import Python
+from harness.builds import OLDEST, Python
 from harness.errors import NoSuchWheelError, TargetError
 from harness.lock import LockedWheel
 
@@ -89,11 +89,13 @@ def _is_for(tag: Tag, pythons: Sequence[Python], cpus: Sequence[str]) -> bool:
     if match is None or (cpus and match["cpu"] not in cpus):
         return False
     first, abi = Python.parse(tag.interpreter), Python.parse(tag.abi)
-    if not pythons or not (first or abi):
-        return tag.interpreter.startswith(("cp", "py"))
+    if tag.interpreter == "py3":
+        return True
     if tag.abi == "abi3":
-        return any(first is not None and python >= first for python in pythons)
-    return (abi or first) in pythons
+        return first is not None and (not pythons or any(one >= first for one in pythons))
+    one = abi or (first if tag.abi == "none" else None)
+    # Not for CPythons that there are no builds of, nor for PyPy.
+    return one is not None and one.minor >= OLDEST and (not pythons or one in pythons)
 
 
 def _what_there_is(wheels: Sequence[LockedWheel]) -> str:

@@ -51,6 +51,14 @@ class Problem:
 def problems(sections: Sequence[Section]) -> Iterator[Problem]:
     """All that was found, each file and library once for a target."""
     for section in sections:
+        if section.refused:
+            yield Problem(
+                rule=Rule.NOT_CHECKED,
+                level=Level.ERROR,
+                target=section.name,
+                file=None,
+                message=f"Not checked: {section.refused}",
+            )
         for finding in section.findings:
             yield from _failures(section, finding)
             for missing in finding.missing:
