@@ -425,7 +425,7 @@ class Reader:
     def _read(self, offset: int, size: int) -> bytes:
         if offset + size <= len(self._start):
             return self._start[offset : offset + size]
-        if offset + size > 1 << 62:
+        if offset + size > 1 << 40:
             raise _Damaged("cannot read file data: an offset is beyond any file's end")
         if size > self._left:
             raise _Damaged("there is more to read than any real file has")

@@ -89,7 +89,7 @@ class Target:
     architectures: frozenset[Architecture] = frozenset()
     """Of its ELF files."""
     is_musl: bool = False
-    """Whether it is built for musl rather than glibc: by its tag, else by what it needs."""
+    """Whether it is built for musl and not for glibc: by its tags, else by what it needs."""
     notes: tuple[str, ...] = ()
     """Oddities worth a line: links that lead out, names that an installer would refuse, …."""
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -159,7 +159,8 @@ class Draft:
             return
         self._files[path] = found
         if module := _module(path):
-            stem = posixpath.basename(path).partition(".")[0]
+            # A package's own module is asked for by the package's name.
+            stem = module.name.rpartition(".")[2]
             if not found.is_program and elf.is_extension_module(reader, stem):
                 self._modules[path] = module
 
@@ -280,8 +281,10 @@ def _starts(extensions: Iterable[str], sources: Iterable[str]) -> list[str]:
 
 
 def _is_musl(tags: frozenset[str], objects: list[Object]) -> bool:
-    if any("linux" in tag for tag in tags):
-        return any("musllinux" in tag for tag in tags)
+    if any("manylinux" in tag for tag in tags):
+        return False
+    if any("musllinux" in tag for tag in tags):
+        return True
     return any(
         any(name.startswith("libc.musl-") for name in found.needed)
         or "/ld-musl-" in (found.interpreter or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import tree, wheel
+from harness import wheel
 from harness.errors import TargetError
 from harness.target import Target
 
@@ -15,10 +15,13 @@ def read(path: Path) -> tuple[Target, ...]:
     One for each distribution of an environment, one of anything else. Nothing of it is run, and
     nothing is written outside the cache. Raises :class:`TargetError` where it cannot be read.
     """
+    if path.suffix == ".whl" and not path.is_dir():
+        return (wheel.read(path),)
+    # What wheels do not need is not imported for them.
+    from harness import tree
+
     if path.is_dir():
         return tree.environment(path) if tree.is_environment(path) else (tree.directory(path),)
-    if path.suffix == ".whl":
-        return (wheel.read(path),)
     if path.is_file():
         return (tree.library(path),)
     raise TargetError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -235,7 +234,9 @@ class _Member:
 
 def _scratch() -> IO[bytes]:
     """A file in the cache that is gone as soon as it is closed, or its process is."""
-    # Slow to import, and only the largest libraries need it.
+    # Slow to import, and only the largest libraries need them.
+    import tempfile
+
     from harness import cache
 
     folder = cache.root() / "members"

@@ -1,0 +1,81 @@
+"""One damaged or hostile input, through what ``pbs-matrix check`` reads with."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from harness import elf, targets, tools
+from harness.errors import TargetError
+from tests.fuzz import mutations
+
+DIRECTORY = "directory or environment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What became of an input."""
+
+    kind: str
+    outcome: str
+    seconds: float
+    size: int
+    """In bytes."""
+
+
+def elves(folder: Path) -> list[bytes]:
+    """Libraries of a real compiler, of each class and byte order."""
+    source = folder / "sample.c"
+    source.write_text(mutations.SOURCE)
+    found = []
+    for triplet in mutations.TRIPLETS:
+        output = folder / f"{triplet}.so"
+        words = ("cc", "-target", triplet, "-s", *mutations.FLAGS, source, "-o", output)
+        tools.run_zig(words, doing=f"compiling for {triplet}", directory=folder)
+        found.append(output.read_bytes())
+    return found
+
+
+def chosen(random: Random) -> str:
+    """A kind of input; those that cost most are rare."""
+    if random.randrange(250) == 0:
+        return random.choice(("wheel, bomb", DIRECTORY))
+    kinds = [*mutations.KINDS]
+    return random.choices(kinds, [mutations.KINDS[kind][0] for kind in kinds])[0]
+
+
+def trial(kind: str, random: Random, elves: Sequence[bytes], folder: Path) -> Trial:
+    """Make an input and read it; whatever is raised but :class:`TargetError` is a finding."""
+    if kind == DIRECTORY:
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            return _read(kind, mutations.directory(random, Path(made), elves), 0)
+    _, name, make = mutations.KINDS[kind]
+    content = make(random, elves)
+    path = folder / name
+    path.write_bytes(content)
+    return _read(kind, path, len(content))
+
+
+def _read(kind: str, path: Path, size: int) -> Trial:
+    start = time.perf_counter()
+    try:
+        found = targets.read(path)
+        outcome = "read"
+        if any(target.unreadable for target in found):
+            outcome = "read, with unreadable files"
+        elif not any(target.files.files for target in found):
+            outcome = "read, without ELF files"
+        # For people and machines: every word of it can be written.
+        repr(found).encode()
+        for target in found:
+            "".join((*target.unreadable.values(), *target.files.files, *target.reached)).encode()
+    except TargetError as error:
+        str(error).encode()
+        outcome = "refused"
+    if path.is_file() and path.suffix == ".so":
+        elf.read(path)
+    return Trial(kind=kind, outcome=outcome, seconds=time.perf_counter() - start, size=size)
