@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import assert_never
 
-from harness import checking, checkreport, targets
+from harness import checking, checkreport, targets, thismachine
 from harness.builds import NEWEST, OLDEST, Python
 from harness.checkreport import Section
 from harness.errors import HarnessError, TargetError
@@ -150,15 +150,22 @@ def _sections(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> list
     try:
         if is_requirement(name):
             return [_of_requirement(name, pythons, cpus)]
-        findings = [checking.check(one, pythons, cpus) for one in targets.read(Path(name))]
+        here = thismachine.of_environment(Path(name))
+        findings = [
+            replace(
+                checking.check(one, pythons, cpus),
+                here=checking.check_here(one, here) if here else None,
+            )
+            for one in targets.read(Path(name))
+        ]
     except HarnessError as error:
         return [Section(name=name, refused=f"{error.problem}. {error.advice}")]
     if len(findings) == 1:
         return [Section(name=name, findings=tuple(findings))]
-    # Most of an environment is pure Python, of which nothing could break.
-    worth = [finding for finding in findings if finding.target.files.files]
+    # Most of an environment is pure Python or static programs, of which nothing could break.
+    worth = [one for one in findings if one.target.architectures or one.target.unreadable]
     if not worth:
-        refused = "none of its distributions has an ELF file, so there is nothing to check"
+        refused = "none of its distributions has anything to load, so there is nothing to check"
         return [Section(name=name, refused=refused)]
     return [
         Section(name=f"{name}: {finding.target.name}", findings=(finding,)) for finding in worth

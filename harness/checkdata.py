@@ -57,6 +57,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "uses_bundled_libpython": finding.uses_bundled,
         "embedding_programs": [called(path) for path in finding.embedding],
         "files": _files(finding),
+        "here": None if finding.here is None else [_failure(failure) for failure in finding.here],
         "notes": list(target.notes),
         "unchecked": list(finding.unchecked),
     }

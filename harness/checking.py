@@ -15,6 +15,7 @@ from harness.loader.process import Answer, Process, Search, System, Variables
 from harness.prediction import importer
 from harness.releases import LinkModel
 from harness.target import SCRIPTS, SITE, Module, Target
+from harness.thismachine import Here
 
 DEFAULT_PYTHON = Python(13)
 """Of files that do not say what CPython they are for."""
@@ -142,6 +143,8 @@ class Finding:
     """Programs that need libpython, whether they find it or not."""
     unchecked: tuple[str, ...] = ()
     """What could not be checked, and why."""
+    here: tuple[Failure, ...] | None = None
+    """Of an environment: what its own interpreter does not import on this machine."""
 
     @property
     def breaks(self) -> bool:
@@ -207,6 +210,18 @@ def check(target: Target, python: Sequence[Python] = (), cpu: Sequence[str] = ()
         embedding=tuple(embedding),
         unchecked=tuple(unchecked),
     )
+
+
+def check_here(target: Target, here: Here) -> tuple[Failure, ...] | None:
+    """What of a target does not import with a real interpreter on this machine.
+
+    Other libraries count as well, since what is missing here is missing. None where the target has
+    no module for that interpreter.
+    """
+    checker = _Checker(target, here.machine)
+    if not any(loads(here.python, module.suffix) for module in checker.modules):
+        return None
+    return checker.here(here)
 
 
 def called(path: str) -> str:
@@ -326,7 +341,24 @@ class _Checker:
         files = builds.files(build) | self.all
         system = baseline.system(self.machine, files, self.needed)
         setting = self._setting(system, build.program, f"{era.releases}")
-        started = self.loader.start(build.program, system, Variables())
+        return self._load(system, setting, modules)
+
+    def here(self, here: Here) -> tuple[Failure, ...]:
+        """The modules that a real interpreter does not import on this machine."""
+        modules = [module for module in self.modules if loads(here.python, module.suffix)]
+        found = here.system(self.needed)
+        system = replace(found, files=found.files | self.all)
+        setting = why.Setting(
+            files=system.files, program=here.program, variables=here.variables, called=called
+        )
+        failures, _ = self._load(system, setting, modules)
+        return tuple(failure for failure in failures if failure.role is Role.MODULE)
+
+    def _load(
+        self, system: System, setting: why.Setting, modules: Sequence[Module]
+    ) -> tuple[tuple[Failure, ...], list[Search]]:
+        """Open everything that an interpreter would, and tell what fails."""
+        started = self.loader.start(setting.program, system, setting.variables)
         itself = importer(started.process)
         failures: list[Failure] = []
         searches: list[Search] = []
@@ -466,6 +498,8 @@ def _why_no_machine(target: Target) -> str:
         return "it is not for Linux, so there is nothing to check"
     if any(tag.endswith("-any") for tag in target.tags):
         return "it is pure Python, so there is nothing to check"
+    if target.files.files:
+        return "nothing in it is linked dynamically, so there is nothing to check"
     return "there are no ELF files in it, so there is nothing to check"
 
 

@@ -71,6 +71,7 @@ def render(section: Section, *, verbose: bool = False) -> str:
     for table in _tables(section.rows):
         lines += ["", *table]
     for part in (
+        _here(section, verbose),
         _reasons(section, verbose),
         _programs(section),
         _missing(section, verbose),
@@ -176,6 +177,25 @@ def _pythons(pythons: Iterable[Python]) -> str:
         else:
             runs.append([python])
     return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+
+
+def _here(section: Section, verbose: bool) -> list[str]:
+    """An environment's own interpreter, on this machine."""
+    lines: list[str] = []
+    for finding in section.findings:
+        if finding.here is None:
+            continue
+        start = "With this environment's own interpreter, on this machine"
+        if not finding.here:
+            lines += [f"{start}: imports"]
+            continue
+        lines += [f"{start}: FAILS"]
+        shown = finding.here if verbose else finding.here[:FEW]
+        for failure in shown:
+            lines += _wrapped(f"import {failure.module}: {failure.words}", 2)
+        if len(finding.here) > len(shown):
+            lines.append(f"  and {len(finding.here) - len(shown)} more (-v names all)")
+    return lines
 
 
 def _reasons(section: Section, verbose: bool) -> list[str]:

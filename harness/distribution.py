@@ -63,12 +63,13 @@ def _parse(text: str) -> tuple[str, str | None]:
     specifiers = list(requirement.specifier)
     if not specifiers:
         return requirement.name, None
-    if len(specifiers) > 1 or specifiers[0].operator not in ("==", "==="):
+    one = specifiers[0]
+    if len(specifiers) > 1 or one.operator not in ("==", "===") or one.version.endswith(".*"):
         raise TargetError(
             f"{text} does not say which version to check",
             advice=f"Name one, as in {requirement.name}==1.0, or none for the newest.",
         )
-    return requirement.name, specifiers[0].version
+    return requirement.name, one.version
 
 
 def _tags(wheel: LockedWheel) -> frozenset[Tag]:
@@ -92,7 +93,8 @@ def _is_for(tag: Tag, pythons: Sequence[Python], cpus: Sequence[str]) -> bool:
     if tag.interpreter == "py3":
         return True
     if tag.abi == "abi3":
-        return first is not None and (not pythons or any(one >= first for one in pythons))
+        later = [one for one in pythons if first and one >= first and "t" not in one.flags]
+        return first is not None and (not pythons or bool(later))
     one = abi or (first if tag.abi == "none" else None)
     # Not for CPythons that there are no builds of, nor for PyPy.
     return one is not None and one.minor >= OLDEST and (not pythons or one in pythons)

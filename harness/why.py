@@ -12,7 +12,7 @@ from harness.loader.process import Look, Search, Step, Variables
 
 LIBPYTHON = "libpython"
 
-MANY = 4
+MANY = 6
 """Default directories beyond which their names help nobody."""
 
 
