@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from docker.errors import DockerException
@@ -12,7 +13,9 @@ from requests import RequestException
 from harness import containers, engine, lddebug
 from harness.containers import Containers, Finished
 from harness.errors import HarnessError
+from harness.explanation import EXPLANATION
 from harness.extensions import module_name, tree_name
+from harness.foreseen import Foreseen
 from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Cell, where
@@ -49,6 +52,16 @@ def trace(cell: Cell, prepared: Prepared, pool: Containers, library: str) -> tup
     except HarnessError:
         return ()
     return lddebug.about(finished.errors, library)
+
+
+def explained(
+    cell: Cell, outcome: Outcome, foresight: Foreseen, prepared: Prepared, pool: Containers
+) -> Outcome:
+    """An outcome with both accounts of it: by the loader's rules, and the loader's own."""
+    library = outcome.missing_library or foresight.prediction.library
+    told = trace(cell, prepared, pool, library) if library else ()
+    explanation = {"account": foresight.account, "trace": list(told)}
+    return replace(outcome, evidence={**outcome.evidence, EXPLANATION: explanation})
 
 
 def _ask(

@@ -41,7 +41,8 @@ def find(requirement: str, pythons: Sequence[Python], cpus: Sequence[str]) -> Di
     a requirement of another kind, and :class:`NoSuchWheelError` where nothing is left.
     """
     name, version = _parse(requirement)
-    version, found = index.wheels(name, version)
+    version = version or index.newest(name)
+    found = index.wheels(name, version)
     chosen = tuple(wheel for wheel in found if _is_wanted(wheel, pythons, cpus))
     if not chosen:
         raise NoSuchWheelError(

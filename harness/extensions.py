@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from harness import buildsystem, cache, elf, index, inventory, replica, tools, yamlfile
-from harness.errors import ConfigurationError, ToolError
+from harness.errors import ConfigurationError, NoSuchWheelError, ToolError
 from harness.lock import Lock
 from harness.matrix import Check, Extension
 from harness.plan import Cell
@@ -155,7 +155,9 @@ def _wheels(
     if sample.requirement is not None:
         locked = lock.extension_wheels(sample.requirement, python, platform)
         return [index.fetch(wheel) for wheel in locked]
-    assert sample.source is not None  # the model asks for one of the two
+    if sample.wheel is not None:
+        return [find_wheel(sample.wheel, python, platform, beside)]
+    assert sample.source is not None  # the model asks for one of the three
     folder = find_source(sample.source, beside)
     make = build_project if is_project(folder) else build
     return [make(name, folder, python, platform)]
@@ -225,6 +227,22 @@ def find(path: str, beside: Path, *, advice: str) -> Path:
         f"there is no {path}, neither beside the matrix file in {beside} nor in the project",
         advice=advice,
     )
+
+
+def find_wheel(pattern: str, python: str, platform: Platform, beside: Path) -> Path:
+    """A wheel of the user's own: of those that a pattern names, the one that fits best."""
+    start = Path(pattern)
+    if start.is_absolute():
+        beside, pattern = start.parent, start.name
+    there = {path.name: path for path in sorted(beside.glob(pattern)) if path.is_file()}
+    best = index.fitting(there, python, platform)
+    if best is None:
+        raise NoSuchWheelError(
+            f"{beside / pattern} has no wheel for CPython {python} on {platform}",
+            advice=f"What is there: {', '.join(there) or 'nothing'}. Where there is none for some "
+            "platform, say so with 'applies'.",
+        )
+    return there[best]
 
 
 def find_source(source: str, beside: Path) -> Path:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from harness import containers, inventory, systems
-from harness.extensions import tree_name
+from harness.extensions import module_name, tree_name
 from harness.loader.files import Files
 from harness.loader.glibc import Glibc
 from harness.loader.process import Loader, Variables
 from harness.matrix import Kind
+from harness.outcome import Outcome, Reason
 from harness.plan import Cell
 from harness.prediction import Open, Prediction, predict
 from harness.prepared import Prepared, PreparedEnvironment, PreparedInterpreter
@@ -26,6 +28,19 @@ class Foreseen:
 
     prediction: Prediction
     setting: Setting
+    others: tuple[str, ...]
+    """Extension modules of which it cannot be seen whether the import opens them."""
+    predict: Callable[[str], Prediction]
+    """What would come of opening one of them."""
+
+    def given(self, outcome: Outcome) -> Foreseen:
+        """The same, where an outcome shows that one of the others was opened after all."""
+        if outcome.reason is Reason.MISSING_LIBRARY and self.prediction.outcome is Reason.IMPORTS:
+            for path in self.others:
+                prediction = self.predict(path)
+                if prediction.agrees(outcome.reason, outcome.missing_library):
+                    return replace(self, prediction=prediction)
+        return self
 
     @property
     def account(self) -> str:
@@ -49,20 +64,25 @@ def foresee(cell: Cell, prepared: Prepared, loader: Loader | None = None) -> For
         return None
     interpreter = cell.environment.interpreter
     home = f"{PYTHONS}/cpython-{python.version}-{interpreter.platform.uv_python}"
-    installed = inventory.load(tree / "files.json").below(
-        f"{containers.EXTENSIONS}/{tree_name(cell)}"
-    )
+    place = f"{containers.EXTENSIONS}/{tree_name(cell)}"
+    installed = inventory.load(tree / "files.json").below(place)
     system = systems.load(environment.system)
     files = system.files | inventory.load(python.files).below(home).files | installed.files
     program = f"{home}/bin/python{interpreter.python}"
     library_path = f"{home}/lib" if cell.remedy is Remedy.LD_LIBRARY_PATH else ""
     variables = Variables(library_path=library_path)
-    opens = [*_preloaded(cell, home, files), *(Open(name=path) for path in installed.modules)]
+    opened, others = inventory.imported(tree, module_name(cell))
+
+    def predicted(*further: str) -> Prediction:
+        modules = (Open(name=place + path) for path in (*opened, *further))
+        opens = [*_preloaded(cell, home, files), *modules]
+        return predict(loader or Glibc(), replace(system, files=files), program, variables, opens)
+
     return Foreseen(
-        prediction=predict(
-            loader or Glibc(), replace(system, files=files), program, variables, opens
-        ),
+        prediction=predicted(),
         setting=Setting(files=files, program=program, label=release, variables=variables),
+        others=others,
+        predict=predicted,
     )
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from pydantic import TypeAdapter
 
-from harness import elf
+from harness import elf, imports
 from harness.loader.files import Files
 from harness.loader.objects import Object, Unloadable
 
@@ -79,6 +79,30 @@ def of_folder(folder: Path) -> Inventory:
             with path.open("rb") as stream:
                 noted.add(name, stream)
     return noted.done()
+
+
+@cache_in_process
+def imported(tree: Path, module: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Paths of the extension modules that an import opens, in order, and of all others.
+
+    ``tree`` holds ``site/`` and, as ``files.json``, what is in it. By what its import statements
+    show without being run (:mod:`harness.imports`): one in a function or a ``try`` is among the
+    others.
+    """
+    listed = load(tree / "files.json").modules
+    extensions = {_name(path.removeprefix("/site/")): path for path in listed}
+    sources = {
+        _name(path.relative_to(tree / "site").as_posix()): path.read_bytes
+        for path in (tree / "site").rglob("*.py")
+    }
+    opened = [extensions[name] for name in imports.reached([module], sources, extensions)]
+    return tuple(opened), tuple(path for path in listed if path not in opened)
+
+
+def _name(path: str) -> str:
+    """What a file is imported as; a package's own module is called ``NAME.__init__``."""
+    folder, slash, file = path.rpartition("/")
+    return f"{folder}{slash}{file.partition('.')[0]}".replace("/", ".")
 
 
 def of_interpreter(archive: Path) -> Inventory:

@@ -11,7 +11,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Iterable
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,6 @@ from harness.verdict import Status, explain, judge
 
 if TYPE_CHECKING:
     from harness.containers import Containers
-    from harness.foreseen import Foreseen
     from harness.prediction import Prediction
     from harness.prepared import Prepared
 
@@ -156,19 +154,23 @@ class Run:
 
     def verify(self, cell: Cell) -> None:
         """Run a cell, keep its result for the report, and fail or skip as that asks for."""
+        prediction: Prediction | None = None
         if cell.not_applicable is not None:
             outcome = not_applicable(Stage.INTERPRETER, cell.not_applicable)
             pins: dict[str, object] = {}
-            prediction = None
         else:
             from harness import cells, foreseen
 
             foresight = foreseen.foresee(cell, self.prepared)
-            prediction = foresight.prediction if foresight else None
             outcome = cells.observe(cell, self.prepared, self._containers)
             pins = self.prepared.pins(cell)
-            if foresight and self._is_to_be_explained(cell, outcome, foresight.prediction):
-                outcome = self._explained(cell, outcome, foresight)
+            if foresight:
+                foresight = foresight.given(outcome)
+                prediction = foresight.prediction
+                if self._is_to_be_explained(cell, outcome, prediction):
+                    outcome = cells.explained(
+                        cell, outcome, foresight, self.prepared, self._containers
+                    )
         self.last = result_of(cell, outcome, pins, prediction)
         said = explain(outcome, cell.expected, prediction)
         match judge(outcome, cell.expected, prediction):
@@ -188,16 +190,6 @@ class Run:
             return True
         is_the_loaders = outcome.reason in (Reason.MISSING_LIBRARY, Reason.IMPORT_ERROR)
         return is_the_loaders and (self.explains or status is Status.REGRESSED)
-
-    def _explained(self, cell: Cell, outcome: Outcome, foresight: Foreseen) -> Outcome:
-        """The outcome with both accounts of it: by the loader's rules, and the loader's own."""
-        from harness import cells
-        from harness.explanation import EXPLANATION
-
-        library = outcome.missing_library or foresight.prediction.library
-        trace = cells.trace(cell, self.prepared, self._containers, library) if library else ()
-        explanation = {"account": foresight.account, "trace": list(trace)}
-        return replace(outcome, evidence={**outcome.evidence, EXPLANATION: explanation})
 
 
 class Controller:

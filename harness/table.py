@@ -49,6 +49,13 @@ def symbol(result: Result) -> str:
 
 def render(results: Sequence[Result], console: Console) -> None:
     """Print the tables, the legend of what occurs in them, and the counts."""
+    render_tables(results, console)
+    _print_legend(results, console)
+    console.print(summary(results), soft_wrap=True)
+
+
+def render_tables(results: Sequence[Result], console: Console) -> None:
+    """Print one table for each platform, base and remedy."""
     pythons = {result.python for result in results}
     groups: dict[str, list[Result]] = {}
     for result in results:
@@ -65,8 +72,6 @@ def render(results: Sequence[Result], console: Console) -> None:
         after = f" after uv {older}" if older else ""
         console.print(Text(title + after, style="bold"), soft_wrap=True)
         console.print(_table(group))
-    _print_legend(results, console)
-    console.print(summary(results), soft_wrap=True)
 
 
 def _column(result: Result) -> tuple[str, str, Source, LinkModel]:

@@ -76,7 +76,7 @@ def test_where_nothing_is_left_it_says_what_there_is(server: servers.Server) -> 
     assert "aarch64, armv7l, x86_64" in str(caught.value)
     with pytest.raises(NoSuchWheelError, match="None of its wheels is for Linux"):
         names("other")
-    with pytest.raises(NoSuchWheelError, match=r"no thing 9\.9"):
+    with pytest.raises(NoSuchWheelError, match=r"no wheel of thing 9\.9"):
         names("thing==9.9")
     with pytest.raises(NoSuchWheelError, match="no project called"):
         names("nothing")

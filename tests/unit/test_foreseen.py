@@ -16,7 +16,7 @@ from harness.inventory import Inventory
 from harness.loader.files import Files
 from harness.loader.objects import AARCH64, Object
 from harness.loader.process import System
-from harness.outcome import Reason
+from harness.outcome import Outcome, Reason, Stage
 from harness.plan import Cell
 from harness.prepared import (
     Prepared,
@@ -82,6 +82,7 @@ def foresee(tmp_path: Path) -> Callable[..., Foreseen | None]:
         before: Inventory | None = None,
         sample: Inventory | None = SAMPLE,
         system: System | None = SYSTEM,
+        sources: dict[str, str] | None = None,
     ) -> Foreseen | None:
         noted = None
         if system:
@@ -100,6 +101,9 @@ def foresee(tmp_path: Path) -> Callable[..., Foreseen | None]:
             tree = tmp_path / f"tree-{next(count)}"
             tree.mkdir()
             inventory.save(sample, tree / "files.json")
+            for name, text in (sources or {}).items():
+                (tree / "site" / name).parent.mkdir(parents=True, exist_ok=True)
+                (tree / "site" / name).write_text(text)
         key = extension_key(tree_name(cell), cell.environment)
         prepared = Prepared(
             run="run",
@@ -199,3 +203,40 @@ def test_what_the_loader_has_no_part_in_is_not_foreseen(foresee: Foresee) -> Non
     assert foresee(sample_check(), STATIC) is None
     assert foresee(sample_cell(), STATIC, sample=None) is None
     assert foresee(sample_cell(), STATIC, system=None) is None
+
+
+PACKAGE = Inventory(
+    files=Files(
+        files={
+            "/site/sample/_fine.so": thing(),
+            "/site/sample/_needing.so": thing(LIBPYTHON),
+            "/site/sample/_other.so": thing("libother.so"),
+        }
+    ),
+    modules=("/site/sample/_fine.so", "/site/sample/_needing.so", "/site/sample/_other.so"),
+)
+GONE = Outcome(stage=Stage.IMPORT, reason=Reason.MISSING_LIBRARY, missing_library=LIBPYTHON)
+
+
+def test_only_what_the_import_is_seen_to_open_is_foreseen(foresee: Foresee) -> None:
+    plain = {"sample/__init__.py": "from . import _fine\n"}
+    found = foresee(sample_cell(), STATIC, sample=PACKAGE, sources=plain)
+    assert found.prediction.outcome is Reason.IMPORTS
+    both = {"sample/__init__.py": "from . import _fine\nfrom . import _needing\n"}
+    found = foresee(sample_cell(), STATIC, sample=PACKAGE, sources=both)
+    assert found.prediction.library == LIBPYTHON
+
+
+def test_what_an_import_may_open_is_foreseen_once_it_shows_that_it_did(foresee: Foresee) -> None:
+    """But no library that none of them would miss."""
+    hidden = {"sample/__init__.py": "try:\n    from . import _needing\nexcept ValueError: pass\n"}
+    found = foresee(sample_cell(), STATIC, sample=PACKAGE, sources=hidden)
+    assert found.prediction.outcome is Reason.IMPORTS
+    assert found.given(GONE).prediction.library == LIBPYTHON
+    assert "_needing.so" in found.given(GONE).account
+    fine = Outcome(stage=Stage.IMPORT, reason=Reason.IMPORTS)
+    assert found.given(fine) is found
+    unheard_of = replace(GONE, missing_library="libunheard.so")
+    assert not found.given(unheard_of).prediction.agrees(
+        unheard_of.reason, unheard_of.missing_library
+    )

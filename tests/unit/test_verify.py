@@ -26,13 +26,25 @@ BREAKAGE = Expected(reason=Reason.SPLIT_BINDING, why="two of them")
 
 
 class Config:
-    """The options of a run, of which only one matters here."""
+    """The options of a run, as far as they matter here."""
 
     def __init__(self, *, allow_untestable: bool) -> None:
-        self._options = {"--allow-untestable": allow_untestable}
+        self._options = {"--allow-untestable": allow_untestable, "--explain": False}
 
     def getoption(self, name: str) -> object:
         return self._options[name]
+
+
+class Foresight:
+    """A prediction, and words for it."""
+
+    account = "Nothing searches there."
+
+    def __init__(self, prediction: Prediction) -> None:
+        self.prediction = prediction
+
+    def given(self, outcome: Outcome) -> Foresight:
+        return self
 
 
 class Prepared:
@@ -61,7 +73,9 @@ def run_of(monkeypatch: pytest.MonkeyPatch) -> RunOf:
         if outcome is not None:
             run.__dict__.update(prepared=Prepared(), _containers=None)
         monkeypatch.setattr(cells, "observe", observe)
-        monkeypatch.setattr(foreseen, "foresee", lambda cell, prepared: prediction)
+        foresight = Foresight(prediction) if prediction else None
+        monkeypatch.setattr(foreseen, "foresee", lambda cell, prepared: foresight)
+        monkeypatch.setattr(cells, "trace", lambda *arguments: ("find library=libx",))
         return run
 
     return make
@@ -137,8 +151,13 @@ def test_a_cell_that_contradicts_the_loaders_rules_fails_though_it_was_expected(
     run_of: RunOf,
 ) -> None:
     run = run_of(imports(), prediction=Prediction(outcome=Reason.MISSING_LIBRARY, library="libx"))
-    with pytest.raises(pytest.fail.Exception, match=r"mispredicted: .* missing-library libx, but"):
+    with pytest.raises(pytest.fail.Exception) as caught:
         run.verify(sample_cell())
+    said = str(caught.value)
+    assert said.startswith("mispredicted: by the loader's rules missing-library libx, but got")
+    # Both accounts, unasked.
+    assert "Nothing searches there." in said
+    assert "find library=libx" in said
     assert kept(run).status is Status.MISPREDICTED
     assert kept(run).predicted is not None
 
