@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,7 @@ from enum import StrEnum
 from harness import baseline
 from harness.checking import Cell, Failure, Finding, Role, Row, Verdict, called
 from harness.releases import LinkModel
+from harness.why import printable
 
 FEW = 4
 """File names that a command is given before it says `…` instead."""
@@ -136,7 +138,7 @@ def _is_of(failure: Failure, rows: Iterable[Row]) -> bool:
 
 
 def _for_authors(failures: Sequence[Failure]) -> list[Advice]:
-    libraries = sorted({failure.library for failure in failures})
+    libraries = sorted({printable(failure.library) for failure in failures})
     modules = [f for f in failures if f.role is not Role.PROGRAM]
     found = [
         Advice(
@@ -156,7 +158,7 @@ def _for_authors(failures: Sequence[Failure]) -> list[Advice]:
             reader=Reader.AUTHOR,
             text="Or take the entry out of what is built; nothing else used it:",
             code="\n".join(
-                f"patchelf --remove-needed {library} {_paths(modules, library)}"
+                f"patchelf --remove-needed {shlex.quote(library)} {_paths(modules, library)}"
                 for library in libraries
             ),
         ),
@@ -206,7 +208,7 @@ def _for_maintainers(rows: Iterable[Row], failures: Sequence[Failure]) -> list[A
     for models in said:
         if not models:
             text = "No way to link the interpreter imports all of it."
-            wrong = sorted({f.library for f in failures if not _is_of(f, rows)})
+            wrong = sorted({printable(f.library) for f in failures if not _is_of(f, rows)})
             if wrong:
                 text += f" {', '.join(wrong)} is no library of that interpreter."
         else:
@@ -225,7 +227,7 @@ def _for_maintainers(rows: Iterable[Row], failures: Sequence[Failure]) -> list[A
 def _for_programs(programs: Sequence[Failure]) -> list[Advice]:
     paths = list(dict.fromkeys(f"`{called(failure.path)}`" for failure in programs))
     whose = f"{_and(paths[:FEW])}{' and others' if len(paths) > FEW else ''}"
-    first = posixpath.basename(programs[0].path)
+    first = shlex.quote(posixpath.basename(called(programs[0].path)))
     found = [
         Advice(
             reader=Reader.USER,
@@ -259,7 +261,7 @@ def _needing(failures: Iterable[Failure], library: str | None = None) -> list[st
         dict.fromkeys(
             called(failure.search.needed_by)
             for failure in failures
-            if library is None or failure.library == library
+            if library is None or printable(failure.library) == library
         )
     )
 
@@ -274,7 +276,7 @@ def _files(failures: Iterable[Failure]) -> str:
 
 def _paths(failures: Iterable[Failure], library: str) -> str:
     names = _needing(failures, library)
-    return " ".join(names[:FEW]) + (" …" if len(names) > FEW else "")
+    return " ".join(map(shlex.quote, names[:FEW])) + (" …" if len(names) > FEW else "")
 
 
 def _and(names: Sequence[str]) -> str:

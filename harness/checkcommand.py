@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -230,11 +231,17 @@ def _text(sections: Sequence[Section], request: Request, code: Exit) -> str:
 
 def _print(text: str, output: Path | None) -> None:
     if output is None:
-        sys.stdout.write(text)
+        encoding = sys.stdout.encoding or "utf-8"
+        try:
+            sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Who reads has seen enough; the exit code still counts.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     from harness import output as files
 
-    files.write(output, text.encode())
+    files.write(output, text.encode("utf-8", "replace"))
     _say(f"wrote {output}")
 
 

@@ -226,7 +226,8 @@ def check_here(target: Target, here: Here) -> tuple[Failure, ...] | None:
 
 def called(path: str) -> str:
     """What to call a file of a target: its path in the wheel."""
-    return path.removeprefix(f"{SITE}/").removeprefix(f"{posixpath.dirname(SCRIPTS)}/")
+    name = path.removeprefix(f"{SITE}/").removeprefix(f"{posixpath.dirname(SCRIPTS)}/")
+    return why.printable(name)
 
 
 def pythons(target: Target, machine: Machine, asked: Sequence[Python] = ()) -> tuple[Python, ...]:

@@ -10,6 +10,7 @@ from harness import advice, baseline, builds
 from harness.builds import Python
 from harness.checking import Cell, Failure, Finding, Need, Row, Verdict, called
 from harness.releases import LinkModel
+from harness.why import printable
 
 WIDTH = 80
 LABEL = 10
@@ -67,7 +68,9 @@ class Section:
 
 def render(section: Section, *, verbose: bool = False) -> str:
     """All that there is to say of one section, ready to be printed."""
-    lines = [section.name, *_wrapped(_verdict(section), 0)] if section.rows else [section.name]
+    lines = [printable(section.name)]
+    if section.rows:
+        lines += _wrapped(_verdict(section), 0)
     for table in _tables(section.rows):
         lines += ["", *table]
     for part in (
@@ -87,7 +90,7 @@ def render(section: Section, *, verbose: bool = False) -> str:
 
 def brief(section: Section) -> str:
     """One line: what ``-q`` prints."""
-    return f"{section.name}: {_verdict(section)}"
+    return printable(f"{section.name}: {_verdict(section)}")
 
 
 def _verdict(section: Section) -> str:
@@ -333,7 +336,7 @@ def _files(section: Section, verbose: bool) -> list[str]:
         for need in one.needs:
             by_file.setdefault(need.needed_by, []).append(need)
         if by_file and verbose and len(section.findings) > 1:
-            lines.append(f"  {one.target.name}")
+            lines.append(f"  {printable(one.target.name)}")
         for path, needs in by_file.items():
             lines.append(f"  {called(path)}")
             for need in needs:
@@ -389,7 +392,7 @@ def _unversioned(name: str, python: Python) -> str:
 
 def _wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(
-        text,
+        printable(text),
         WIDTH - 1,
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent + (2 if indent == 2 else 0)),

@@ -14,7 +14,10 @@ def main() -> None:
     if sys.argv[1:2] == ["check"]:
         from harness import checkcommand
 
-        sys.exit(checkcommand.main(sys.argv[2:]))
+        try:
+            sys.exit(checkcommand.main(sys.argv[2:]))
+        except KeyboardInterrupt:
+            sys.exit(130)
     from harness import cli
 
     cli.main()

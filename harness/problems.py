@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from harness.checking import Failure, Finding, Role, called
 from harness.checkreport import MODELS, Section
+from harness.why import printable
 
 
 class Level(StrEnum):
@@ -68,8 +69,8 @@ def problems(sections: Sequence[Section]) -> Iterator[Problem]:
                     level=Level.WARNING,
                     target=_target(section, finding),
                     file=called(missing.needed_by[0]),
-                    message=f"{missing.name}, needed by {by}, is not found in it: the system "
-                    "must have it.",
+                    message=f"{printable(missing.name)}, needed by {by}, is not found in it: the "
+                    "system must have it.",
                 )
             for reason in finding.unchecked:
                 yield Problem(

@@ -70,7 +70,14 @@ def account(search: Search, setting: Setting) -> str:
     clauses += [f"{path} was passed over: it is {what}" for path, what in search.passed_over]
     if search.found is not None and search.problem:
         clauses.append(f"{search.found} is there but cannot be loaded: {search.problem}")
-    return " ".join(f"{clause[0].upper()}{clause[1:]}." for clause in clauses)
+    return printable(" ".join(f"{clause[0].upper()}{clause[1:]}." for clause in clauses))
+
+
+def printable(text: str) -> str:
+    """A text in one line that does nothing to a terminal: names in files can be anything."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _need(search: Search, setting: Setting) -> str:

@@ -125,6 +125,45 @@ def test_a_mistake_is_told_and_ends_with_2(
     assert words in capsys.readouterr().err
 
 
+def test_names_that_do_things_to_a_terminal_are_shown_and_not_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = wheel(tmp_path, "libpython3.13.so\x1b[31m\r\n::error::x", "libodd\x1b.so;rm -rf x")
+    for form in ("text", "github"):
+        assert check(path, "-v", "--format", form) == Exit.BREAKS
+        out = capsys.readouterr().out
+        assert "\x1b" not in out
+        assert "\r" not in out
+        assert not any(line.startswith("::error::") for line in out.splitlines())
+    for form in ("json", "sarif"):
+        assert check(path, "--format", form) == Exit.BREAKS
+        json.loads(capsys.readouterr().out)
+
+
+def test_commands_to_paste_quote_the_names_in_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(wheel(tmp_path, "libpython3.13.so;rm -rf x"))
+    assert "--remove-needed 'libpython3.13.so;rm -rf x' " in capsys.readouterr().out
+
+
+def test_a_terminal_without_unicode_is_no_reason_to_fail(broken: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([PROGRAM, "check", broken], capture_output=True, env=environment)
+    assert done.returncode == 1
+    assert b"FAILS" in done.stdout
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_reason_to_fail(broken: Path) -> None:
+    script = f"{shlex.quote(str(PROGRAM))} check {shlex.quote(str(broken))} | true; "
+    done = subprocess.run(
+        ["bash", "-c", f"{script} echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True
+    )
+    assert done.stdout == "1\n"
+    assert done.stderr == ""
+
+
 def test_docker_s_names_of_machines_will_do(clean: Path) -> None:
     assert check(clean, "--platform", "amd64") == Exit.CLEAN
 
