@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from harness import checkcommand
+from harness import checkcommand, targets
 from harness.checkcommand import Exit
+from harness.errors import TargetError
 from tests.unit.made_targets import LIBPYTHON, SUFFIX
 from tests.unit.tiny_elf import RUNPATH, TinyElf
 
@@ -258,7 +260,7 @@ def test_click_takes_the_same_arguments(broken: Path) -> None:
 
 def test_a_check_loads_nothing_heavy(clean: Path) -> None:
     """It is for hooks, and to start is most of the time that it takes."""
-    heavy = ("click", "docker", "pydantic", "requests", "rich", "yaml", "elftools", "filelock")
+    heavy = ("click", "docker", "pydantic", "requests", "rich", "yaml", "elftools", "packaging")
     program = (
         "import sys; from harness import checkcommand; "
         f"code = checkcommand.main([{str(clean)!r}, '-q']); "
@@ -318,3 +320,30 @@ def test_a_wheel_is_checked_in_less_than_the_third_of_a_second_after_the_start(
     begin = time.process_time()
     check(broken, "-q")
     assert time.process_time() - begin < 0.3
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64",
+        "1-cp313-cp313-linux_x86_64",
+        "cp39-abi3-manylinux2014_x86_64",
+        "cp313-cp313t-musllinux_1_2_x86_64",
+        "py2.py3-none-manylinux1_x86_64",
+        "CP313-CP313-Linux_x86_64",
+    ],
+)
+def test_tags_of_wheels_are_read_as_packaging_does(tmp_path: Path, tag: str) -> None:
+    """Whose own parser would take longer to load than most wheels to read."""
+    path = wheel(tmp_path, tag=tag)
+    (target,) = targets.read(path)
+    assert target.tags == set(map(str, parse_wheel_filename(path.name)[3]))
+
+
+@pytest.mark.parametrize("name", ["x.whl", "x-1.0.whl", "x-1.0-py3-any.whl", "x-1-2-3-4-5-6.whl"])
+def test_what_is_not_called_like_a_wheel_is_refused(tmp_path: Path, name: str) -> None:
+    path = wheel(tmp_path).rename(tmp_path / name)
+    with pytest.raises(TargetError, match="its name is not a wheel's"):
+        targets.read(path)
+    with pytest.raises(InvalidWheelFilename):
+        parse_wheel_filename(name)
