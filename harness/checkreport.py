@@ -103,8 +103,11 @@ def _verdict(section: Section) -> str:
         return f"FAILS with {where}" if where else f"{called(programs[0].path)} does not start"
     if not section.rows:
         return "not checked" + "".join(f": {reason}" for reason in section.unchecked[:1])
+    names = {missing.name for finding in section.findings for missing in finding.missing}
+    some = f"{len(names)} other libraries are" if len(names) > 1 else f"{', '.join(names)} is"
+    given = f", where {some} there" if names else ""
     rest = ", as far as it could be checked" if section.unchecked else ""
-    return f"imports everywhere{rest}"
+    return f"imports everywhere{given}{rest}"
 
 
 def _tables(rows: Sequence[Row]) -> Iterator[list[str]]:

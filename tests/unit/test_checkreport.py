@@ -20,6 +20,7 @@ MUSLINUX = frozenset({"cp313-cp313-musllinux_1_2_x86_64"})
 
 TARGETS = {
     "clean": target({f"_m{SUFFIX}": library("libc.so.6")}),
+    "needs": target({f"_m{SUFFIX}": library("libcuda.so.1")}),
     "breaks": target({f"_m{SUFFIX}": library(LIBPYTHON, "libcuda.so.1")}),
     "helper": target(
         {f"pkg/_m{SUFFIX}": library("libh.so", runpath="$ORIGIN")},
@@ -142,6 +143,7 @@ def test_musl_is_told_with_its_own_eras() -> None:
     ("name", "words"),
     [
         ("clean", "imports everywhere"),
+        ("needs", "imports everywhere, where libcuda.so.1 is there"),
         ("breaks", "FAILS with static, static+runpath"),
         ("program", "bin/tool does not start"),
         ("pure", "not checked: it is pure Python, so there is nothing to check"),
