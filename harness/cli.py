@@ -267,6 +267,19 @@ def bench(
     sys.exit(1 if report.failed or not report.measured else 0)
 
 
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def check(arguments: tuple[str, ...]) -> None:
+    """Say whether anyone's extension modules import on every build of Python, and why not.
+
+    A parser of its own, since click takes longer to load than a wheel to check: see
+    harness/front.py.
+    """
+    from harness import checkcommand
+
+    sys.exit(checkcommand.main(arguments))
+
+
 @main.command("try")
 @click.argument("package", metavar="REQUIREMENT")
 @matrix_option

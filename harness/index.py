@@ -54,13 +54,30 @@ def find(name: str, version: str, python: str, platform: Platform) -> LockedWhee
             f"{name} {version} has no wheel for CPython {python} on {platform}",
             advice=f"Its wheels are: {', '.join(wheels) or 'none, only source'}.",
         )
-    sha256 = (wheels[best].digests or {}).get("sha256")
+    return _locked(wheels[best])
+
+
+def wheels(name: str, version: str) -> tuple[LockedWheel, ...]:
+    """Every wheel of a version; :class:`NoSuchWheelError` where it has none."""
+    packages = [package for package in _project(name) if package.version]
+    found = [p for p in packages if p.version == version and p.package_type == "wheel"]
+    if not found:
+        known = list(dict.fromkeys(str(p.version) for p in packages if p.package_type == "wheel"))
+        raise NoSuchWheelError(
+            f"the index has no wheel of {name} {version}",
+            advice=f"Versions with wheels there are: {', '.join(known[-5:]) or 'none'}.",
+        )
+    return tuple(_locked(package) for package in found)
+
+
+def _locked(package: DistributionPackage) -> LockedWheel:
+    sha256 = (package.digests or {}).get("sha256")
     if sha256 is None:
         raise FetchError(
-            f"the index gives no sha256 for {best}",
+            f"the index gives no sha256 for {package.filename}",
             advice="Use an index that does, such as PyPI; the variable is UV_DEFAULT_INDEX.",
         )
-    return LockedWheel(filename=best, sha256=sha256)
+    return LockedWheel(filename=package.filename, sha256=sha256)
 
 
 def fetch(wheel: LockedWheel) -> Path:

@@ -159,7 +159,8 @@ class Draft:
             return
         self._files[path] = found
         if module := _module(path):
-            stem = posixpath.basename(path).partition(".")[0]
+            # A package's own module is asked for by the package's name.
+            stem = module.name.rpartition(".")[2]
             if not found.is_program and elf.is_extension_module(reader, stem):
                 self._modules[path] = module
 

@@ -12,7 +12,7 @@ from harness.loader.process import Look, Search, Step, Variables
 
 LIBPYTHON = "libpython"
 
-MANY = 4
+MANY = 6
 """Default directories beyond which their names help nobody."""
 
 
@@ -24,6 +24,8 @@ class Setting:
     """All that there are: the system's, the interpreter's, the extension's."""
     program: str
     """Path of the interpreter, as it was started."""
+    program_name: str = "the interpreter"
+    """What to call it in the middle of a sentence; a program that embeds Python has a name."""
     label: str = ""
     """What to call this interpreter of all, such as its release."""
     variables: Variables = field(default_factory=Variables)
@@ -42,7 +44,7 @@ class Setting:
     def name(self, path: str | None) -> str:
         """What to call a file in the middle of a sentence."""
         if path is None or path == self.program:
-            return f"the interpreter ({self.label})" if self.label else "the interpreter"
+            return f"{self.program_name} ({self.label})" if self.label else self.program_name
         return f"`{self.called(path)}`"
 
     @property
@@ -68,7 +70,14 @@ def account(search: Search, setting: Setting) -> str:
     clauses += [f"{path} was passed over: it is {what}" for path, what in search.passed_over]
     if search.found is not None and search.problem:
         clauses.append(f"{search.found} is there but cannot be loaded: {search.problem}")
-    return " ".join(f"{clause[0].upper()}{clause[1:]}." for clause in clauses)
+    return printable(" ".join(f"{clause[0].upper()}{clause[1:]}." for clause in clauses))
+
+
+def printable(text: str) -> str:
+    """A text in one line that does nothing to a terminal: names in files can be anything."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _need(search: Search, setting: Setting) -> str:

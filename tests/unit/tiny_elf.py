@@ -12,6 +12,7 @@ NULL, NEEDED, PLTRELSZ, HASH, STRTAB, SYMTAB, RELA, RELASZ, STRSZ, JMPREL = (
     *(0, 1, 2, 4, 5, 6, 7, 8),
     *(10, 23),
 )
+SONAME, RPATH, DEBUG, RUNPATH, FLAGS_1 = 14, 15, 21, 29, 0x6FFFFFFB
 GLOB_DAT, JUMP_SLOT, ABSOLUTE, RELATIVE = 6, 7, 1, 8
 """Relocations of x86_64."""
 
@@ -27,6 +28,10 @@ class TinyElf:
     data: Sequence[tuple[int, int, int]] = ()
     """The same, in DT_RELA."""
     needed: Sequence[bytes] = ()
+    texts: Sequence[tuple[int, bytes]] = ()
+    """Further dynamic tags whose values are texts, such as DT_RPATH."""
+    numbers: Sequence[tuple[int, int]] = ()
+    """Further dynamic tags whose values are themselves, such as DT_FLAGS_1."""
     base: int = 0
     """Address of the first byte."""
     machine: int = 62
@@ -40,7 +45,7 @@ class TinyElf:
     def build(self) -> bytes:
         """The file."""
         names = [*self.undefined, *self.defined]
-        texts = [name + b"\0" for name in (*names, *self.needed)]
+        texts = [name + b"\0" for name in (*names, *self.needed, *(text for _, text in self.texts))]
         offsets = list(accumulate(map(len, texts), initial=1))[:-1]
         strings = b"\0" + b"".join(texts)
         if self.strings is not None:
@@ -63,12 +68,14 @@ class TinyElf:
         for tag, table in tables.items():
             places[tag] = self.base + 64 + 2 * 56 + len(content)
             content += table + b"\0" * (-len(table) % 8)
-        entries = [(NEEDED, at) for at in offsets[len(names) :]]
+        tags = [NEEDED] * len(self.needed) + [tag for tag, _ in self.texts]
+        entries = list(zip(tags, offsets[len(names) :], strict=False))
         entries += places.items()
         entries += [
             (PLTRELSZ, len(tables[JMPREL])),
             (RELASZ, len(tables[RELA])),
             (STRSZ, len(strings)),
+            *self.numbers,
         ]
         kept = [(t, self.change.get(t, value)) for t, value in entries if t not in self.without]
         dynamic = b"".join(struct.pack("<QQ", *entry) for entry in [*kept, (NULL, 0)])
