@@ -277,6 +277,7 @@ class _Maker:
         caller = dice.between(1, len(self.paths)) if dice.chance(50) else 0
         path = dice.one(self.paths)
         name = self._name()
+        library_of = f"/usr/lib/{self.kind.platform.triplet}"
         shapes = [
             (40, name),
             (25, path),
@@ -291,6 +292,10 @@ class _Maker:
             (1, self.kind.c_library),
             (1, self.kind.interpreter),
             (1, posixpath.basename(self.kind.interpreter)),
+            # Both by other paths than the loader knows them by.
+            (1, f"{library_of}/{posixpath.basename(self.kind.interpreter)}"),
+            (1, f"{library_of}/{self.kind.c_library}"),
+            (1, f"{dice.one(defaults(self.kind))}/{self.kind.c_library}"),
             (1, f"$LIB{name}"),
             (1, f"{path}/"),
             (1, dice.one(DIRECTORIES)),
