@@ -77,6 +77,7 @@ class _Maker:
         self.seed = seed
         self.kind = kind
         self.paths: list[str] = []
+        self.opened: list[int] = []
 
     def world(self) -> World:
         """All of it."""
@@ -103,6 +104,11 @@ class _Maker:
         if dice.chance(10):
             # A file that is named like a directory.
             libraries[f"{ROOT}/file"] = Library(number=len(libraries), content=Content.TEXT)
+        openings = [self._opening(libraries) for _ in range(dice.between(2, 7))]
+        if dice.chance(25):
+            openings += self._chain(libraries)
+        if is_glibc and dice.chance(12):
+            openings += self._twice(libraries)
         links = self._links(libraries)
         twins = {}
         if dice.chance(20):
@@ -128,8 +134,56 @@ class _Maker:
             directory=dice.one([ROOT, f"{ROOT}/a", f"{ROOT}/bin", "/"]),
             library_path=self._library_path() if dice.chance(50) else "",
             preload=self._preload() if dice.chance(20) else "",
-            openings=tuple(self._opening(libraries) for _ in range(dice.between(2, 7))),
+            openings=tuple(openings),
         )
+
+    def _chain(self, libraries: dict[str, Library]) -> list[Opening]:
+        """A library that opens another, which needs a third, and so on; all in one directory.
+
+        Whether they find each other is a matter of whose search path counts for whom, which is
+        seldom so plain where all is left to chance.
+        """
+        dice = self.dice
+        depot = f"{ROOT}/depot"
+        count = dice.between(2, 3)
+        paths = [f"{depot}/libchain{number}.so" for number in range(count)]
+        first = len(libraries)
+        for number, path in enumerate(paths):
+            is_last = path == paths[-1]
+            has = dice.weighted([(60, ""), (15, "rpath"), (25, "runpath")])
+            leads = dice.weighted([(1, depot), (1, "$ORIGIN"), (3, f"{ROOT}/nowhere")])
+            libraries[path] = Library(
+                number=first + number,
+                soname=dice.one([posixpath.basename(path), None]),
+                needed=() if is_last else (posixpath.basename(paths[number + 1]),),
+                rpath=leads if has == "rpath" else None,
+                runpath=leads if has == "runpath" else None,
+            )
+        caller = f"{ROOT}/c/libcaller.so"
+        tag = dice.one(["rpath", "rpath", "runpath"])
+        needs_it = dice.chance(30)
+        libraries[caller] = Library(
+            number=len(libraries),
+            needed=(posixpath.basename(paths[0]),) if needs_it else (),
+            rpath=depot if tag == "rpath" else None,
+            runpath=depot if tag == "runpath" else None,
+        )
+        name = dice.one([paths[0], posixpath.basename(paths[0])])
+        return [
+            Opening(name=caller),
+            Opening(name=name, caller=libraries[caller].number),
+            Opening(name=posixpath.basename(paths[-1]), caller=dice.one([0, first])),
+        ]
+
+    def _twice(self, libraries: dict[str, Library]) -> list[Opening]:
+        """A name both in a configured directory and in a default one."""
+        dice = self.dice
+        name = "libtwice.so"
+        for directory in (CONFIGURED, dice.one(defaults(self.kind))):
+            path = f"{directory}/{name}"
+            libraries[path] = Library(number=len(libraries), soname=name)
+            self.paths.append(path)
+        return [Opening(name=name, caller=0)]
 
     def _directory(self) -> str:
         """Where a library lies."""
@@ -173,9 +227,9 @@ class _Maker:
         tags = [(35, ""), (27, "rpath"), (27, "runpath"), (6, "rpath runpath")]
         chosen = dice.weighted(tags[1:] if helped and aims else tags).split()
         directories = [posixpath.dirname(aim) for aim in aims] if helped else []
-        if not number:
-            # For what its libraries need, which may inherit this or not.
-            directories += [posixpath.dirname(p) for p in self.paths if dice.chance(50)]
+        # For what its libraries need, which may inherit this or not.
+        share = 25 if number else 50
+        directories += [posixpath.dirname(p) for p in self.paths if dice.chance(share)]
         here = posixpath.dirname(path) or f"{ROOT}/bin"
         return Library(
             number=number,
@@ -274,9 +328,12 @@ class _Maker:
 
     def _opening(self, libraries: dict[str, Library]) -> Opening:
         dice = self.dice
-        caller = dice.between(1, len(self.paths)) if dice.chance(50) else 0
+        caller = dice.between(1, len(self.paths)) if dice.chance(25) else 0
+        if self.opened and dice.chance(50):
+            caller = dice.one(self.opened)
         path = dice.one(self.paths)
         name = self._name()
+        library_of = f"/usr/lib/{self.kind.platform.triplet}"
         shapes = [
             (40, name),
             (25, path),
@@ -291,13 +348,21 @@ class _Maker:
             (1, self.kind.c_library),
             (1, self.kind.interpreter),
             (1, posixpath.basename(self.kind.interpreter)),
+            # Both by other paths than the loader knows them by.
+            (1, f"{library_of}/{posixpath.basename(self.kind.interpreter)}"),
+            (1, f"{library_of}/{self.kind.c_library}"),
+            (1, f"{dice.one(defaults(self.kind))}/{self.kind.c_library}"),
             (1, f"$LIB{name}"),
             (1, f"{path}/"),
             (1, dice.one(DIRECTORIES)),
             (1, LONG),
             (1, ""),
         ]
-        return Opening(name=dice.weighted(shapes), caller=caller)
+        chosen = dice.weighted(shapes)
+        if chosen in self.paths:
+            # Likely to be loaded from now on, so that it can call.
+            self.opened.append(libraries[chosen].number)
+        return Opening(name=chosen, caller=caller)
 
     def _is_within(self, path: str, libraries: dict[str, Library]) -> bool:
         """Whether there is a directory of that path."""
