@@ -27,8 +27,17 @@ MAX_BYTES = 64 << 20
 MAX_DEPTH = 20
 """Blocks within each other; CPython itself refuses more than a hundred indentations."""
 
+MAX_STATEMENTS = 100_000
+"""Looked at in all sources together; what stands after their last imports is none of them."""
+
+MAX_NAME = 500
+"""Characters of a module's name, or of a line before the word ``import``."""
+
+MAX_NAMES = 1000
+"""In one statement."""
+
 WORD = re.compile(rb"import\b")
-BEFORE = re.compile(rb"(?:[^#'\"]*[;:])?[ ]*(?:from\b[^#'\"]*)?")
+BEFORE = re.compile(rb"(?:.*[;:])?[ ]*(?:from\b[^#'\"]*)?")
 """What a line has before the word, where it may be an import rather than prose."""
 
 STRING_OR_COMMENT = re.compile(
@@ -66,7 +75,7 @@ def reached(
     found: dict[str, None] = {}
     seen: set[str] = set()
     left = [iter([*starts])]
-    bytes_left, modules_left = MAX_BYTES, MAX_MODULES
+    bytes_left, modules_left, statements = MAX_BYTES, MAX_MODULES, iter(range(MAX_STATEMENTS))
     # A stack of iterators rather than recursion: chains of imports may be longer than Python's.
     while left:
         name = next(left[-1], None)
@@ -94,25 +103,26 @@ def reached(
             modules_left -= 1
             bytes_left -= len(source)
             package = name if own.endswith(INIT) else parent
-            left.append(iter([*_imported(source, package)]))
+            left.append(iter([*_imported(source, package, statements)]))
     return tuple(found)
 
 
-def _imported(source: bytes, package: str) -> Iterator[str]:
+def _imported(source: bytes, package: str, left: Iterator[int]) -> Iterator[str]:
     """Names that a module's import statements may lead to, in order; not all are modules."""
-    for statement in _statements(_prepared(source), 0):
+    for statement in _statements(_prepared(source), 0, left):
         if found := IMPORT.match(statement):
-            for name in found["names"].split(b","):
-                yield _text(name.split(b" as ")[0])
+            start: str | None = ""
         elif found := FROM.match(statement):
             start = _resolved(found["dots"], _text(found["module"]), package)
-            if start is None:
-                continue
-            if start:
-                yield start
-            for name in found["names"].lstrip(b"(").split(b","):
-                if plain := _text(name.split(b" as ")[0]):
-                    yield f"{start}.{plain}" if start else plain
+        else:
+            continue
+        if start is None or len(start) > MAX_NAME:
+            continue
+        if start:
+            yield start
+        for name in found["names"].lstrip(b"(").split(b",", MAX_NAMES)[:MAX_NAMES]:
+            if (plain := _text(name.split(b" as ")[0])) and len(plain) <= MAX_NAME:
+                yield f"{start}.{plain}" if start else plain
 
 
 def _resolved(dots: bytes, module: str, package: str) -> str | None:
@@ -135,8 +145,9 @@ def _prepared(source: bytes) -> bytes:
     """A source up to its last import, without strings and comments, each import on one line."""
     source = source.replace(b"\r\n", b"\n").replace(b"\t", b" " * 8)
     for word in reversed([*WORD.finditer(source)]):
-        start = source.rfind(b"\n", 0, word.start()) + 1
-        if BEFORE.fullmatch(source, start, word.start()):
+        nearest = max(0, word.start() - MAX_NAME)
+        start = source.rfind(b"\n", nearest, word.start()) + 1
+        if (start or not nearest) and BEFORE.fullmatch(source, start, word.start()):
             break
     else:
         return b""
@@ -158,7 +169,7 @@ def _without_strings(text: bytes) -> bytes:
     return STRING_OR_COMMENT.sub(lambda found: b"" if found[0][:1] == b"#" else b"0", text)
 
 
-def _statements(text: bytes, depth: int) -> Iterator[bytes]:
+def _statements(text: bytes, depth: int, left: Iterator[int]) -> Iterator[bytes]:
     """Import statements of a block, and of the blocks in it."""
     first = re.search(rb"^( *)[^\s]", text, re.MULTILINE)
     if first is None or depth > MAX_DEPTH:
@@ -167,6 +178,8 @@ def _statements(text: bytes, depth: int) -> Iterator[bytes]:
     starts = [head.start() for head in heads]
     tried = False
     for start, end in pairwise([*starts, len(text)]):
+        if next(left, None) is None:
+            return
         newline = text.find(b"\n", start, end)
         line = text[start : newline if newline >= 0 else end].strip(b" ")
         if found := SKIPPED.match(line):
@@ -178,7 +191,7 @@ def _statements(text: bytes, depth: int) -> Iterator[bytes]:
             # The condition may go over several lines.
             head = COLON.search(text, start, end)
             if head and (b":" not in line or line.endswith(b":")):
-                yield from _statements(text[head.end() : end], depth + 1)
+                yield from _statements(text[head.end() : end], depth + 1, left)
             line = line.partition(b":")[2]
         tried = False
         for statement in line.split(b";"):
