@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from docker.errors import DockerException
 from requests import RequestException
 
-from harness import containers, engine
+from harness import containers, engine, lddebug
 from harness.containers import Containers, Finished
 from harness.errors import HarnessError
+from harness.explanation import EXPLANATION
 from harness.extensions import module_name, tree_name
+from harness.foreseen import Foreseen
 from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Cell, where
 from harness.prepared import Prepared
-
-SITE = "/opt/extensions"
 
 SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 
@@ -34,36 +36,69 @@ def observe(cell: Cell, prepared: Prepared, pool: Containers) -> Outcome:
     if extension.tree is None:
         absent = not_applicable if extension.not_applicable else untestable
         return absent(Stage.INSTALL, extension.problem)
+    try:
+        return interpret(_ask(cell, prepared, pool), cell)
+    except HarnessError as error:
+        return untestable(Stage.ENGINE, error.problem)
+
+
+def trace(cell: Cell, prepared: Prepared, pool: Containers, library: str) -> tuple[str, ...]:
+    """Ask a cell's question again, and have the loader tell what it does about a library.
+
+    What comes of it is not looked at; empty where the engine fails, or the loader does not tell.
+    """
+    try:
+        finished = _ask(cell, prepared, pool, variables=lddebug.VARIABLES)
+    except HarnessError:
+        return ()
+    return lddebug.about(finished.errors, library)
+
+
+def explained(
+    cell: Cell, outcome: Outcome, foresight: Foreseen, prepared: Prepared, pool: Containers
+) -> Outcome:
+    """An outcome with both accounts of it: by the loader's rules, and the loader's own."""
+    library = outcome.missing_library or foresight.prediction.library
+    told = trace(cell, prepared, pool, library) if library else ()
+    explanation = {"account": foresight.account, "trace": list(told)}
+    return replace(outcome, evidence={**outcome.evidence, EXPLANATION: explanation})
+
+
+def _ask(
+    cell: Cell, prepared: Prepared, pool: Containers, variables: Mapping[str, str] | None = None
+) -> Finished:
+    """Run a cell's probe; :class:`HarnessError` where the engine does not let it."""
+    image = prepared.environments[cell.environment.id].image
+    assert image is not None  # else there is nothing to ask
     request: dict[str, object] = {
-        "tree": f"{SITE}/{tree_name(cell)}",
+        "tree": f"{containers.EXTENSIONS}/{tree_name(cell)}",
         "module": module_name(cell),
         # The others were applied to the files or to the environment.
         "remedy": str(cell.remedy),
     }
     if cell.sample.kind is Kind.CHECK:
         request["check"] = where(cell)
-    finished: Finished | None = None
     # A container may have ended by itself just now, having been idle; a second one will not.
-    for attempt in (1, 2):
+    for last in (False, True):
         try:
             container = pool.get(
                 cell.environment.id,
-                environment.image.tag,
+                image.tag,
                 cell.environment.interpreter.platform,
                 prepared.trees(cell.environment),
             )
-            finished = containers.run_probe(container, request, limit=cell.sample.timeout)
-        except HarnessError as error:
-            return untestable(Stage.ENGINE, error.problem)
+            finished = containers.run_probe(
+                container, request, limit=cell.sample.timeout, variables=variables
+            )
         except (DockerException, RequestException) as error:
-            if attempt == 2:
-                problem = engine.translated(error, f"running a probe in {cell.environment.id}")
-                return untestable(Stage.ENGINE, problem.problem)
+            if last:
+                raise engine.translated(
+                    error, f"running a probe in {cell.environment.id}"
+                ) from error
             continue
-        if finished.events or attempt == 2:
-            break
-    assert finished is not None  # the second attempt returned or ended the loop
-    return interpret(finished, cell)
+        if finished.events or last:
+            return finished
+    raise AssertionError("the second attempt returned or raised")
 
 
 def interpret(finished: Finished, cell: Cell) -> Outcome:

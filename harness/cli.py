@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -264,6 +265,121 @@ def bench(
         click.echo("pbs-matrix: interrupted; the containers are removed", err=True)
         sys.exit(130)
     sys.exit(1 if report.failed or not report.measured else 0)
+
+
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def check(arguments: tuple[str, ...]) -> None:
+    """Say whether anyone's extension modules import on every build of Python, and why not.
+
+    A parser of its own, since click takes longer to load than a wheel to check: see
+    harness/front.py.
+    """
+    from harness import checkcommand
+
+    sys.exit(checkcommand.main(arguments))
+
+
+@main.command("try")
+@click.argument("package", metavar="REQUIREMENT")
+@matrix_option
+@click.option("--imports", metavar="MODULE", help="What to import.  [default: its top level]")
+@click.option(
+    "--profile", default="default", show_default=True, help="Whose environments to try it in."
+)
+@click.option(
+    "--source",
+    type=click.Choice(["replica", "upstream"]),
+    default="replica",
+    show_default=True,
+    help="Where interpreters come from.",
+)
+@click.option("--uv", metavar="GLOB", multiple=True, help="Only these uv versions.")
+@click.option("--platform", metavar="GLOB", multiple=True, help="Only these platforms.")
+@click.option("--base", metavar="GLOB", multiple=True, help="Only these base images.")
+@click.option(
+    "--results",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write one JSON object a line for each cell.",
+)
+@click.option(
+    "--add",
+    is_flag=True,
+    help="Then write it into the matrix file and its lock, with what was observed as expected.",
+)
+@told
+def try_(
+    package: str,
+    matrix_file: Path,
+    imports: str | None,
+    profile: str,
+    source: str,
+    uv: tuple[str, ...],
+    platform: tuple[str, ...],
+    base: tuple[str, ...],
+    results: Path | None,
+    add: bool,
+) -> None:
+    """Import a package in every environment of the matrix, without editing a file.
+
+    REQUIREMENT is a package of the index, such as python-mscl==67.0.1.0 or only python-mscl for
+    its newest version, or a wheel file of yours. Needs the engine; see `pbs-matrix doctor`.
+
+    Ends with 0 if it imports everywhere, 1 if it fails somewhere, 2 if something could not be
+    tested or contradicts what the loader's rules say.
+    """
+    from rich.console import Console
+
+    from harness import addition, engine, explanation, lock, matrix, output, table, trial
+    from harness.plan import Selection
+    from harness.results import Writer
+    from harness.sources import Source
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    output.require_writable(results)
+    read, locked = matrix.load(matrix_file), lock.load(lock.path_for(matrix_file))
+    is_file = package.endswith(".whl")
+    tried = (
+        trial.of_wheel(Path(package), imports=imports)
+        if is_file
+        else trial.of_requirement(package, read, imports=imports)
+    )
+    origin = tried.sample.requirement or Path(package).name
+    say(f"trying {origin}: import {tried.sample.imports}")
+    for sentence in tried.lacking:
+        say(sentence)
+    planned, own, extended = trial.cells_of(
+        tried,
+        read,
+        locked,
+        profile=profile,
+        source=Source(source),
+        selection=Selection(uv=uv, platform=platform, base=base),
+    )
+    done = []
+    running = trial.run(
+        planned, own, extended, engine.connect(), beside=matrix_file.absolute().parent, say=say
+    )
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(Writer(results)) if results else None
+        for result in running:
+            done.append(result)
+            if writer:
+                writer.write(result)
+    for line in explanation.report(done):
+        click.echo(line)
+    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    table.render_tables(done, console)
+    console.print(trial.summary(done), soft_wrap=True)
+    if add:
+        about = f"Added by `pbs-matrix try {origin} --add`"
+        addition.add(matrix_file, tried.name, tried.sample, about, done)
+        output.write(lock.path_for(matrix_file), lock.dump(extended).encode())
+        click.echo(f"added {tried.name} to {matrix_file} and its lock: look at the difference")
+    sys.exit(trial.exit_code(done))
 
 
 @main.command()

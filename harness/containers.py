@@ -34,6 +34,9 @@ GRACE = 30
 MAX_OUTPUT = 1 << 20
 """Bytes of a probe's output that are kept, of each stream."""
 
+EXTENSIONS = "/opt/extensions"
+"""Where a container has the unpacked samples, one directory each."""
+
 MEMORY = "1g"
 PIDS = 256
 
@@ -90,7 +93,7 @@ class Containers:
         )
         try:
             with _packed(trees) as packed:
-                container.put_archive("/opt/extensions", packed)
+                container.put_archive(EXTENSIONS, packed)
             container.start()
         except BaseException:
             _remove(container)
@@ -127,8 +130,16 @@ def reap_dead(client: docker.DockerClient) -> int:
     return _remove_all(client, lambda labels: not owner.is_alive(labels[engine.OWNER]))
 
 
-def run_probe(container: Container, request: Mapping[str, object], *, limit: int) -> Finished:
+def run_probe(
+    container: Container,
+    request: Mapping[str, object],
+    *,
+    limit: int,
+    variables: Mapping[str, str] | None = None,
+) -> Finished:
     """Run the probe in a fresh interpreter, for at most ``limit`` seconds.
+
+    ``variables`` are added to its environment, and to that of ``timeout``.
 
     The limit holds inside the container (``timeout``). Should that not work, the container is
     killed from outside. Raises docker's errors where the container or the engine is gone.
@@ -141,7 +152,8 @@ def run_probe(container: Container, request: Mapping[str, object], *, limit: int
         container.id,
         command,
         user="65534:65534",
-        environment={"HOME": "/tmp", "LANG": "C.UTF-8"},  # noqa: S108 - inside the container
+        # Inside the container, where /tmp is nobody else's.
+        environment={"HOME": "/tmp", "LANG": "C.UTF-8", **(variables or {})},  # noqa: S108
     )
     killed = threading.Event()
 

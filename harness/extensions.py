@@ -14,8 +14,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from harness import buildsystem, cache, elf, index, replica, tools, yamlfile
-from harness.errors import ConfigurationError, ToolError
+from harness import buildsystem, cache, elf, index, inventory, replica, tools, yamlfile
+from harness.errors import ConfigurationError, NoSuchWheelError, ToolError
 from harness.lock import Lock
 from harness.matrix import Check, Extension
 from harness.plan import Cell
@@ -23,7 +23,7 @@ from harness.platforms import Platform
 from harness.releases import LIBPYTHON
 from harness.remedies import Remedy
 
-RECIPE = 3
+RECIPE = 5
 """Counts up whenever this module makes other bytes from the same sources."""
 
 PROJECT = Path(__file__).parent.parent
@@ -65,8 +65,9 @@ class Recipe(BaseModel):
 class Installed:
     """What goes into a container for a sample: a directory, and the sha256 of its wheels.
 
-    The directory holds ``site/``, to be added to sys.path, and ``symbols.json``: for each ELF
-    file in it, where it keeps the addresses of the C API (:class:`harness.elf.Dynamic`).
+    The directory holds ``site/``, to be added to sys.path; ``symbols.json``: for each ELF
+    file in it, where it keeps the addresses of the C API (:class:`harness.elf.Dynamic`); and
+    ``files.json``: what the loader sees of them (:mod:`harness.inventory`).
     """
 
     tree: Path
@@ -136,7 +137,7 @@ def install(wheels: Sequence[Path], python: str, platform: Platform) -> Installe
             doing=f"unpacking {', '.join(sha256)} for CPython {python} on {platform}",
         )
         (path / "site" / ".lock").unlink(missing_ok=True)
-        note_symbols(path)
+        note_files(path)
 
     key = cache.digest("installed", RECIPE, sorted(sha256.values()), python, platform)
     return Installed(tree=cache.entry("installed", key, make), wheels=sha256)
@@ -154,14 +155,16 @@ def _wheels(
     if sample.requirement is not None:
         locked = lock.extension_wheels(sample.requirement, python, platform)
         return [index.fetch(wheel) for wheel in locked]
-    assert sample.source is not None  # the model asks for one of the two
+    if sample.wheel is not None:
+        return [find_wheel(sample.wheel, python, platform, beside)]
+    assert sample.source is not None  # the model asks for one of the three
     folder = find_source(sample.source, beside)
     make = build_project if is_project(folder) else build
     return [make(name, folder, python, platform)]
 
 
-def note_symbols(path: Path) -> None:
-    """Write ``symbols.json`` beside ``site/``, for the probe: reading ELF there would be slow."""
+def note_files(path: Path) -> None:
+    """Write ``symbols.json`` and ``files.json`` beside ``site/``; reading ELF takes its time."""
     site = path / "site"
     noted = {}
     for file in elf.files(site):
@@ -171,6 +174,7 @@ def note_symbols(path: Path) -> None:
             "provides_c_api": found.provides_c_api,
         }
     (path / "symbols.json").write_text(json.dumps(noted))
+    inventory.save(inventory.of_folder(site).below("/site"), path / "files.json")
 
 
 def _patched(tree: Path, cell: Cell) -> Path:
@@ -194,7 +198,7 @@ def _patched(tree: Path, cell: Cell) -> Path:
                 ],
                 doing=f"removing {', '.join(names)} from {file.name}",
             )
-        note_symbols(path)
+        note_files(path)
 
     return cache.entry("installed", cache.digest("patchelf", RECIPE, tree.name), make)
 
@@ -208,7 +212,7 @@ def _check(check: Check, beside: Path) -> Path:
         (path / "site").mkdir(parents=True)
         for name, text in content.items():
             (path / "site" / name).write_text(text)
-        (path / "symbols.json").write_text("{}")
+        note_files(path)
 
     key = cache.digest("check", RECIPE, content)
     return cache.entry("installed", key, make)
@@ -223,6 +227,22 @@ def find(path: str, beside: Path, *, advice: str) -> Path:
         f"there is no {path}, neither beside the matrix file in {beside} nor in the project",
         advice=advice,
     )
+
+
+def find_wheel(pattern: str, python: str, platform: Platform, beside: Path) -> Path:
+    """A wheel of the user's own: of those that a pattern names, the one that fits best."""
+    start = Path(pattern)
+    if start.is_absolute():
+        beside, pattern = start.parent, start.name
+    there = {path.name: path for path in sorted(beside.glob(pattern)) if path.is_file()}
+    best = index.fitting(there, python, platform)
+    if best is None:
+        raise NoSuchWheelError(
+            f"{beside / pattern} has no wheel for CPython {python} on {platform}",
+            advice=f"What is there: {', '.join(there) or 'nothing'}. Where there is none for some "
+            "platform, say so with 'applies'.",
+        )
+    return there[best]
 
 
 def find_source(source: str, beside: Path) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache as memoize
 from pathlib import Path
 
 from packaging import tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
 from pypi_simple import (
     PYPI_SIMPLE_ENDPOINT,
     DistributionPackage,
@@ -46,25 +47,37 @@ def find(name: str, version: str, python: str, platform: Platform) -> LockedWhee
             f"the index has no {name} {version}",
             advice=f"Its newest versions there are: {', '.join(known[-5:]) or 'none'}.",
         )
-    rank = {tag: index for index, tag in enumerate(_supported(python, platform))}
-    best: tuple[int, DistributionPackage] | None = None
-    for package in packages:
-        for tag in _tags(package):
-            if tag in rank and (best is None or rank[tag] < best[0]):
-                best = (rank[tag], package)
+    wheels = {p.filename: p for p in packages if p.package_type == "wheel"}
+    best = fitting(list(wheels), python, platform)
     if best is None:
-        wheels = [p.filename for p in packages if p.package_type == "wheel"]
         raise NoSuchWheelError(
             f"{name} {version} has no wheel for CPython {python} on {platform}",
             advice=f"Its wheels are: {', '.join(wheels) or 'none, only source'}.",
         )
-    sha256 = (best[1].digests or {}).get("sha256")
+    return _locked(wheels[best])
+
+
+def wheels(name: str, version: str) -> tuple[LockedWheel, ...]:
+    """Every wheel of a version; :class:`NoSuchWheelError` where it has none."""
+    packages = [package for package in _project(name) if package.version]
+    found = [p for p in packages if p.version == version and p.package_type == "wheel"]
+    if not found:
+        known = list(dict.fromkeys(str(p.version) for p in packages if p.package_type == "wheel"))
+        raise NoSuchWheelError(
+            f"the index has no wheel of {name} {version}",
+            advice=f"Versions with wheels there are: {', '.join(known[-5:]) or 'none'}.",
+        )
+    return tuple(_locked(package) for package in found)
+
+
+def _locked(package: DistributionPackage) -> LockedWheel:
+    sha256 = (package.digests or {}).get("sha256")
     if sha256 is None:
         raise FetchError(
-            f"the index gives no sha256 for {best[1].filename}",
+            f"the index gives no sha256 for {package.filename}",
             advice="Use an index that does, such as PyPI; the variable is UV_DEFAULT_INDEX.",
         )
-    return LockedWheel(filename=best[1].filename, sha256=sha256)
+    return LockedWheel(filename=package.filename, sha256=sha256)
 
 
 def fetch(wheel: LockedWheel) -> Path:
@@ -117,11 +130,37 @@ def _explained(what: str) -> AbstractContextManager[None]:
     )
 
 
-def _tags(package: DistributionPackage) -> frozenset[tags.Tag]:
-    if package.package_type != "wheel":
-        return frozenset()
+def fitting(filenames: Iterable[str], python: str, platform: Platform) -> str | None:
+    """Of some wheels, by their file names, the one that installers take; None where none fits."""
+    rank = {tag: place for place, tag in enumerate(_supported(python, platform))}
+    places = {
+        filename: min((rank[tag] for tag in _tags(filename) if tag in rank), default=None)
+        for filename in filenames
+    }
+    fits = {filename: place for filename, place in places.items() if place is not None}
+    return min(fits, key=lambda filename: fits[filename], default=None)
+
+
+def newest(name: str) -> str:
+    """The newest version of a project that has a wheel; a pre-release only if there is no other.
+
+    Raises :class:`NoSuchWheelError` where there is none.
+    """
+    there = [
+        Version(package.version)
+        for package in _project(name)
+        if package.package_type == "wheel" and package.version and not package.is_yanked
+    ]
+    if not there:
+        raise NoSuchWheelError(
+            f"the index has no wheel of {name}", advice="Only wheels can be tried, not sources."
+        )
+    return str(max([version for version in there if not version.is_prerelease] or there))
+
+
+def _tags(filename: str) -> frozenset[tags.Tag]:
     try:
-        return parse_wheel_filename(package.filename)[3]
+        return parse_wheel_filename(filename)[3]
     except InvalidWheelFilename:
         return frozenset()
 

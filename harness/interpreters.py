@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 
-from harness import cache, network, replica
+from harness import cache, inventory, network, replica
 from harness.errors import FetchError, HashMismatchError
 from harness.plan import Interpreter
 from harness.sources import Source
@@ -39,6 +39,16 @@ def provide(interpreter: Interpreter) -> Archive:
             return _download(interpreter)
         case _:
             assert_never(interpreter.source)
+
+
+def inventory_of(archive: Archive) -> Path:
+    """What of an archive concerns the loader, as :mod:`harness.inventory` keeps it."""
+
+    def make(path: Path) -> None:
+        inventory.save(inventory.of_interpreter(archive.path), path)
+
+    key = cache.digest("interpreter", inventory.RECIPE, archive.sha256)
+    return cache.entry("inventories", key, make, suffix=".json")
 
 
 def base_packages(source: Source) -> tuple[str, ...]:

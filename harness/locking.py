@@ -38,7 +38,7 @@ def make(matrix: Matrix, say: Callable[[str], None], *, beside: Path) -> Lock:
 
     def lock_wheels(job: tuple[tuple[str, Platform], str]) -> tuple[LockedWheel, ...]:
         (requirement, platform), python = job
-        return _lock_wheels(requirement, python, platform)
+        return wheels_of(requirement, python, platform)
 
     jobs = list(product(wanted, pythons))
     wheels: dict[str, dict[str, dict[Platform, tuple[LockedWheel, ...]]]] = {}
@@ -65,8 +65,9 @@ def _requirements(
     for extension in matrix.extensions.values():
         if extension.requirement is not None:
             pairs += product([extension.requirement], platforms)
+        if extension.source is None:
             continue
-        folder = extensions.find_source(extension.source or "", beside)
+        folder = extensions.find_source(extension.source, beside)
         if extensions.is_project(folder):
             pairs += product(buildsystem.read(folder).requires, Platform)
     pairs += product(matrix.benchmarks, Platform)
@@ -94,8 +95,8 @@ def _lock_uv(version: str, pythons: tuple[str, ...], platforms: tuple[Platform, 
     )
 
 
-def _lock_wheels(requirement: str, python: str, platform: Platform) -> tuple[LockedWheel, ...]:
-    """The requirement's wheel, then those of what it depends on, as uv resolves it."""
+def wheels_of(requirement: str, python: str, platform: Platform) -> tuple[LockedWheel, ...]:
+    """A pinned requirement's wheel, then those of what it depends on, as uv resolves it."""
     asked = Requirement(requirement)
     (pin,) = asked.specifier
     first = index.find(asked.name, pin.version, python, platform)

@@ -163,13 +163,20 @@ class Sample(_Model):
     """Seconds until an import that does not end is a time-out; ten times that is never waited."""
 
 
+ORIGINS = ("requirement", "wheel", "source")
+"""Where an extension may come from."""
+
+
 class Extension(Sample):
-    """An extension under test: a pinned wheel from the index, or a project built here."""
+    """An extension under test: a wheel from the index or of your own, or a project built here."""
 
     kind: ClassVar[Kind] = Kind.EXTENSION
 
     requirement: Annotated[str, AfterValidator(pinned)] | None = None
     """Pinned requirement, such as python-mscl==67.0.1.0; its hashes are in matrix.lock."""
+    wheel: str | None = None
+    """Wheel files of your own, such as dist/*.whl, relative to this file; the one that fits best
+    is taken. What they depend on is not installed."""
     source: str | None = None
     """Folder of a sample project, relative to this file or to the project's own cases."""
     imports: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
@@ -177,8 +184,9 @@ class Extension(Sample):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        if (self.requirement is None) == (self.source is None):
-            raise ValueError("needs either 'requirement' or 'source', and not both")
+        given = [name for name in ORIGINS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("needs one of 'requirement', 'wheel' and 'source', and only one")
         return self
 
 

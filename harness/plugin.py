@@ -21,7 +21,7 @@ from _pytest.terminal import TerminalReporter
 from harness import lock, matrix, owner
 from harness.errors import ConfigurationError, HarnessError
 from harness.matrix import Kind
-from harness.outcome import Stage, not_applicable
+from harness.outcome import Outcome, Reason, Stage, not_applicable
 from harness.plan import SUCCESS, Cell, Selection, plan
 from harness.results import Result, Writer, result_of
 from harness.sources import Source
@@ -29,6 +29,7 @@ from harness.verdict import Status, explain, judge
 
 if TYPE_CHECKING:
     from harness.containers import Containers
+    from harness.prediction import Prediction
     from harness.prepared import Prepared
 
 PROJECT = Path(__file__).parent.parent
@@ -71,6 +72,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--results", type=Path, metavar="FILE", help="write one JSON object a line for each cell"
     )
     group.addoption(
+        "--explain",
+        action="store_true",
+        help="say of each import that fails why it does, with the loader's own trace as evidence",
+    )
+    group.addoption(
         "--allow-untestable",
         action="store_true",
         help="skip cells that could not be tested, instead of failing the run",
@@ -87,6 +93,7 @@ class Run:
         self.name = joined["name"] if joined else owner.new_run()
         self.owner = joined["owner"] if joined else owner.this_process()
         self.allow_untestable: bool = config.getoption("--allow-untestable")
+        self.explains: bool = config.getoption("--explain")
         self.last: Result | None = None
 
     @cached_property
@@ -147,23 +154,42 @@ class Run:
 
     def verify(self, cell: Cell) -> None:
         """Run a cell, keep its result for the report, and fail or skip as that asks for."""
+        prediction: Prediction | None = None
         if cell.not_applicable is not None:
-            outcome, pins = not_applicable(Stage.INTERPRETER, cell.not_applicable), {}
+            outcome = not_applicable(Stage.INTERPRETER, cell.not_applicable)
+            pins: dict[str, object] = {}
         else:
-            from harness import cells
+            from harness import cells, foreseen
 
+            foresight = foreseen.foresee(cell, self.prepared)
             outcome = cells.observe(cell, self.prepared, self._containers)
             pins = self.prepared.pins(cell)
-        self.last = result_of(cell, outcome, pins)
-        match judge(outcome, cell.expected):
+            if foresight:
+                foresight = foresight.given(outcome)
+                prediction = foresight.prediction
+                if self._is_to_be_explained(cell, outcome, prediction):
+                    outcome = cells.explained(
+                        cell, outcome, foresight, self.prepared, self._containers
+                    )
+        self.last = result_of(cell, outcome, pins, prediction)
+        said = explain(outcome, cell.expected, prediction)
+        match judge(outcome, cell.expected, prediction):
             case Status.AS_EXPECTED:
                 pass
             case Status.NOT_APPLICABLE:
-                pytest.skip(explain(outcome, cell.expected))
+                pytest.skip(said)
             case Status.UNTESTABLE if self.allow_untestable:
-                pytest.skip(explain(outcome, cell.expected))
+                pytest.skip(said)
             case _:
-                pytest.fail(explain(outcome, cell.expected), pytrace=False)
+                pytest.fail("\n".join([said, *_why(outcome)]), pytrace=False)
+
+    def _is_to_be_explained(self, cell: Cell, outcome: Outcome, prediction: Prediction) -> bool:
+        """Known breakage on request; what nobody expected always."""
+        status = judge(outcome, cell.expected, prediction)
+        if status is Status.MISPREDICTED:
+            return True
+        is_the_loaders = outcome.reason in (Reason.MISSING_LIBRARY, Reason.IMPORT_ERROR)
+        return is_the_loaders and (self.explains or status is Status.REGRESSED)
 
 
 class Controller:
@@ -249,7 +275,7 @@ class Controller:
             return
         from rich.console import Console
 
-        from harness import table
+        from harness import explanation, table
 
         order = {cell.id: index for index, cell in enumerate(self._run.cells)}
         terminalreporter.section("pbs-matrix")
@@ -260,7 +286,10 @@ class Controller:
             width=max(terminalreporter._tw.fullwidth, 100),
             highlight=False,
         )
-        table.render(sorted(self.results, key=lambda r: order[r.id]), console)
+        results = sorted(self.results, key=lambda result: order[result.id])
+        for line in explanation.report(results):
+            terminalreporter.write_line(line)
+        table.render(results, console)
 
     def pytest_sessionfinish(self) -> None:
         """Leave nothing running."""
@@ -356,6 +385,14 @@ def pytest_runtest_makereport(
         setattr(report, RESULT, run.last.model_dump_json())
         run.last = None
     return report
+
+
+def _why(outcome: Outcome) -> list[str]:
+    """What the outcome's evidence has to say of the loader, as lines."""
+    from harness.explanation import EXPLANATION, lines
+
+    found = outcome.evidence.get(EXPLANATION)
+    return lines(found) if isinstance(found, dict) else []
 
 
 def _marks(cell: Cell) -> list[str]:

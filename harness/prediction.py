@@ -43,6 +43,11 @@ class Prediction:
         """Path of the file that needs what is missing."""
         return self.search.needed_by if self.search else None
 
+    @property
+    def short(self) -> str:
+        """One phrase for people, such as ``missing-library libGL.so.1``."""
+        return f"{self.outcome} {self.library}" if self.library else str(self.outcome)
+
     def agrees(self, outcome: Reason, missing_library: str | None) -> bool:
         """Whether an observed outcome is one that this foresees.
 

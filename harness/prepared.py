@@ -19,10 +19,22 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class PreparedInterpreter(_Model):
+    """An interpreter that uv has installed: its version, and what files it brought."""
+
+    version: str
+    """Of CPython, with the patch version: uv names the folder by it."""
+    files: Path
+    """As :mod:`harness.inventory` keeps them."""
+
+
 class PreparedEnvironment(_Model):
     """An environment's image, or the stage that failed and why."""
 
     image: Image | None = None
+    system: Path | None = None
+    """What the loader finds in the base image, as :mod:`harness.systems` keeps it."""
+    interpreter: PreparedInterpreter | None = None
     archive_sha256: str | None = None
     uv_sha256: str | None = None
     before: PreparedEnvironment | None = None

@@ -20,6 +20,7 @@ from harness import (
     engine,
     extensions,
     interpreters,
+    systems,
     uvbinary,
 )
 from harness.builder import Builder
@@ -38,7 +39,13 @@ from harness.matrix import Matrix
 from harness.outcome import Stage
 from harness.plan import Cell, Environment, Interpreter, environments
 from harness.platforms import Platform
-from harness.prepared import Prepared, PreparedEnvironment, PreparedExtension, extension_key
+from harness.prepared import (
+    Prepared,
+    PreparedEnvironment,
+    PreparedExtension,
+    PreparedInterpreter,
+    extension_key,
+)
 
 Say = Callable[[str], None]
 
@@ -249,7 +256,16 @@ def _environment(
         on = before.image if before and before.image else base()
         image = images.environment(environment, on, made, uv, wheel.sha256)
         return PreparedEnvironment(
-            image=image, archive_sha256=made.sha256, uv_sha256=wheel.sha256, before=before
+            image=image,
+            system=before.system
+            if before
+            else systems.of_image(images.client, on.id, interpreter.platform),
+            interpreter=PreparedInterpreter(
+                version=made.version, files=interpreters.inventory_of(made)
+            ),
+            archive_sha256=made.sha256,
+            uv_sha256=wheel.sha256,
+            before=before,
         )
 
     try:

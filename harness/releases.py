@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from importlib import resources
-
-import yaml
+from pathlib import Path
 
 LIBPYTHON = "libpython"
 """How every name of CPython's own shared libraries begins, renamed copies in wheels included."""
@@ -37,28 +35,31 @@ class LinkModelEra:
     link: str
 
 
+DATA = Path(__file__).parent / "data"
+
+
 def _data(name: str) -> str:
-    return resources.files("harness").joinpath("data", name).read_text(encoding="utf-8")
+    return (DATA / name).read_text(encoding="utf-8")
+
+
+def _rows(name: str) -> list[list[str]]:
+    """The lines of a table that begin with a tag."""
+    rows = (line.split("\t") for line in _data(name).splitlines())
+    return [row for row in rows if row[0].isdigit()]
 
 
 @cache
 def commit_dates() -> dict[str, str]:
     """Every known release tag with its commit date (ISO 8601), oldest first."""
-    rows = (line.split("\t") for line in _data("releases.tsv").splitlines())
-    return {row[0]: row[1] for row in rows if row[0].isdigit()}
+    return {row[0]: row[1] for row in _rows("releases.tsv")}
 
 
 @cache
 def link_model_eras() -> tuple[LinkModelEra, ...]:
     """The table of link models, oldest era first."""
     return tuple(
-        LinkModelEra(
-            first=str(entry["from"]),
-            link_model=LinkModel(entry["link_model"]),
-            why=entry["why"],
-            link=entry["link"],
-        )
-        for entry in yaml.safe_load(_data("link_models.yaml"))
+        LinkModelEra(first=first, link_model=LinkModel(model), why=why, link=link)
+        for first, model, why, link in _rows("link_models.tsv")
     )
 
 

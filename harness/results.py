@@ -15,13 +15,29 @@ from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage
 from harness.plan import Cell
 from harness.platforms import Platform
+from harness.prediction import Prediction
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.sources import Source
 from harness.verdict import Status, judge
 
-SCHEMA: Literal[2] = 2
-"""Version of a line's format; 2 has checks, remedies that upgrade and what does not apply."""
+SCHEMA: Literal[3] = 3
+"""Version of a line's format.
+
+2 has checks, remedies that upgrade and what does not apply; 3 has predictions.
+"""
+
+
+class Predicted(BaseModel):
+    """What the loader's rules say of a cell, made from its files before it ran."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcome: Reason
+    missing_library: str | None
+    needed_by: str | None
+    searched: tuple[str, ...]
+    """Directories in which the library was looked for, in order."""
 
 
 class Result(BaseModel):
@@ -30,7 +46,7 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # One name for "schema" in the file; BaseModel has an attribute of that name.
-    schema_version: Literal[1, 2] = SCHEMA
+    schema_version: Literal[1, 2, 3] = SCHEMA
     id: str
     uv: str
     python: str
@@ -53,6 +69,8 @@ class Result(BaseModel):
     expected_library: str | None
     expected_because: str
     expected_link: str | None
+    predicted: Predicted | None = None
+    """None where the loader has no part in it, and where nothing was tried."""
     status: Status
     seconds: float | None
     """Wall time of the import or check inside the container."""
@@ -60,7 +78,9 @@ class Result(BaseModel):
     pins: dict[str, Any]
 
 
-def result_of(cell: Cell, outcome: Outcome, pins: dict[str, object]) -> Result:
+def result_of(
+    cell: Cell, outcome: Outcome, pins: dict[str, object], prediction: Prediction | None = None
+) -> Result:
     """The line for a cell and what happened in it."""
     interpreter = cell.environment.interpreter
     upgrade = cell.environment.upgrade
@@ -85,10 +105,22 @@ def result_of(cell: Cell, outcome: Outcome, pins: dict[str, object]) -> Result:
         expected_library=cell.expected.library,
         expected_because=cell.expected.why,
         expected_link=cell.expected.link,
-        status=judge(outcome, cell.expected),
+        predicted=predicted(prediction) if prediction else None,
+        status=judge(outcome, cell.expected, prediction),
         seconds=outcome.seconds,
         evidence=outcome.evidence,
         pins=pins,
+    )
+
+
+def predicted(prediction: Prediction) -> Predicted:
+    """The part of a prediction that a line has room for."""
+    search = prediction.search
+    return Predicted(
+        outcome=prediction.outcome,
+        missing_library=prediction.library,
+        needed_by=prediction.needed_by,
+        searched=search.directories if search else (),
     )
 
 

@@ -24,6 +24,11 @@ SYMBOLS: dict[str, tuple[str, str, str]] = {
     "fails": ("x", "yellow", "fails, as expected (known breakage)"),
     "regressed": ("REGR", "bold red", "regressed: does not do what was expected"),
     "fixed": ("FIXED", "bold magenta", "fixed: succeeds, although breakage was expected"),
+    "mispredicted": (
+        "MISPRED",
+        "bold red",
+        "mispredicted: not what the loader's rules say of its files",
+    ),
     "untestable": ("?", "bold cyan", "untestable: no verdict"),
     "not-applicable": ("-", "dim", "not applicable: the question does not arise there"),
 }
@@ -44,6 +49,13 @@ def symbol(result: Result) -> str:
 
 def render(results: Sequence[Result], console: Console) -> None:
     """Print the tables, the legend of what occurs in them, and the counts."""
+    render_tables(results, console)
+    _print_legend(results, console)
+    console.print(summary(results), soft_wrap=True)
+
+
+def render_tables(results: Sequence[Result], console: Console) -> None:
+    """Print one table for each platform, base and remedy."""
     pythons = {result.python for result in results}
     groups: dict[str, list[Result]] = {}
     for result in results:
@@ -60,8 +72,6 @@ def render(results: Sequence[Result], console: Console) -> None:
         after = f" after uv {older}" if older else ""
         console.print(Text(title + after, style="bold"), soft_wrap=True)
         console.print(_table(group))
-    _print_legend(results, console)
-    console.print(summary(results), soft_wrap=True)
 
 
 def _column(result: Result) -> tuple[str, str, Source, LinkModel]:
@@ -109,6 +119,14 @@ def _print_legend(results: Iterable[Result], console: Console) -> None:
         console.print(Text("    ~  a replica with that release's link model, not the release"))
 
 
+SHOWN = (
+    *(Status.REGRESSED, Status.FIXED, Status.MISPREDICTED),
+    *(Status.UNTESTABLE, Status.NOT_APPLICABLE),
+)
+ALWAYS_SHOWN = (Status.REGRESSED, Status.FIXED, Status.UNTESTABLE)
+"""What a run is about, though there be none of them; the others are named where there are."""
+
+
 def summary(results: Sequence[Result]) -> str:
     """The counts, in one line."""
     statuses = Counter(result.status for result in results)
@@ -117,9 +135,10 @@ def summary(results: Sequence[Result]) -> str:
     parts = [f"{statuses[Status.AS_EXPECTED]} as expected ({broken} of them known breakage)"]
     parts += [
         f"{statuses[status]} {status.replace('-', ' ')}"
-        for status in (Status.REGRESSED, Status.FIXED, Status.UNTESTABLE, Status.NOT_APPLICABLE)
-        # The first three are what a run is about; the last is there only in wider ones.
-        if statuses[status] or status is not Status.NOT_APPLICABLE
+        for status in SHOWN
+        if statuses[status] or status in ALWAYS_SHOWN
     ]
+    compared = sum(result.predicted is not None for result in results)
+    last = f"; {compared} compared with the loader's rules" if compared else ""
     noun = "cell" if len(results) == 1 else "cells"
-    return f"{len(results)} {noun}: {', '.join(parts)}; {replicas} on replicas"
+    return f"{len(results)} {noun}: {', '.join(parts)}; {replicas} on replicas{last}"

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from harness.outcome import Outcome, Reason
 from harness.plan import Expected
+from harness.prediction import Prediction
 
 
 class Status(StrEnum):
@@ -15,12 +16,16 @@ class Status(StrEnum):
     AS_EXPECTED = "as-expected"
     REGRESSED = "regressed"
     FIXED = "fixed"
+    MISPREDICTED = "mispredicted"
     UNTESTABLE = "untestable"
     NOT_APPLICABLE = "not-applicable"
 
 
-def judge(outcome: Outcome, expected: Expected) -> Status:
+def judge(outcome: Outcome, expected: Expected, prediction: Prediction | None = None) -> Status:
     """Compare; known breakage is as expected only when it is *that* breakage.
+
+    ``mispredicted`` goes before all else, since the one or the other is not understood: the
+    loader, or what this project believes of it.
 
     ``fixed`` means that the import (or the check) succeeded although it was expected to fail.
     Another failure than the expected one is ``regressed``: a missing libGL is no known missing
@@ -31,6 +36,8 @@ def judge(outcome: Outcome, expected: Expected) -> Status:
             return Status.UNTESTABLE
         case Reason.NOT_APPLICABLE:
             return Status.NOT_APPLICABLE
+        case _ if prediction and not prediction.agrees(outcome.reason, outcome.missing_library):
+            return Status.MISPREDICTED
         case Reason.IMPORTS | Reason.PASSES:
             return Status.AS_EXPECTED if expected.reason is outcome.reason else Status.FIXED
         case (
@@ -53,9 +60,16 @@ def judge(outcome: Outcome, expected: Expected) -> Status:
             assert_never(outcome.reason)
 
 
-def explain(outcome: Outcome, expected: Expected) -> str:
+def explain(outcome: Outcome, expected: Expected, prediction: Prediction | None = None) -> str:
     """Words for a cell that did not do what it should."""
-    match judge(outcome, expected):
+    match judge(outcome, expected, prediction):
+        case Status.MISPREDICTED:
+            assert prediction is not None  # else there is nothing to contradict
+            return (
+                f"mispredicted: by the loader's rules {prediction.short}, but got {outcome.short}. "
+                "Either harness/loader has a mistake, or this is news about the loader; "
+                f"what was expected is {expected.short}.\n{outcome.message}"
+            ).rstrip()
         case Status.AS_EXPECTED:
             return f"as expected: {outcome.short}"
         case Status.REGRESSED:

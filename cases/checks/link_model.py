@@ -1,6 +1,6 @@
 """Is the interpreter linked to libpython in the way that the table of releases says?
 
-The table (``harness/data/link_models.yaml``) is taken from upstream's release notes; every replica
+The table (``harness/data/link_models.tsv``) is taken from upstream's release notes; every replica
 rests on it, and so does every expectation that names a link model. This reads it off the ELF file.
 
 https://github.com/astral-sh/python-build-standalone/issues/619

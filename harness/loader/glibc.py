@@ -1,17 +1,17 @@
 """glibc's dynamic loader: the order of ``_dl_map_object``, and what leads to it.
 
 After glibc 2.41's elf/dl-load.c, elf/dl-deps.c and elf/dl-open.c, whose names the comments use.
-Left out, since no wheel or interpreter needs it: DT_AUXILIARY and DT_FILTER, LD_AUDIT, dlmopen,
-prelinking, and the hwcaps directories from before glibc 2.33 (``tls``, ``haswell``, …).
+What is left out is listed in docs/loader.md.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.loader.objects import Object, Unloadable
+from harness.loader.files import Nowhere
+from harness.loader.objects import Architecture, Object, Unloadable
 from harness.loader.process import (
     Answer,
     Look,
@@ -23,10 +23,21 @@ from harness.loader.process import (
     begin,
 )
 
-TOKEN = re.compile(r"\$(?:\{(?P<curly>ORIGIN|LIB|PLATFORM)\}|(?P<plain>ORIGIN|LIB|PLATFORM)(?!\w))")
+TOKEN = re.compile(
+    r"\$(?:\{(?P<curly>ORIGIN|LIB|PLATFORM)\}|(?P<plain>ORIGIN|LIB|PLATFORM)(?!\w))", re.ASCII
+)
 """A dynamic string token; anything else with a $ stays as it is."""
 
 ORDER = (Step.RPATH, Step.LIBRARY_PATH, Step.RUNPATH, Step.CACHE, Step.DEFAULT)
+
+OTHER_ARCHITECTURE = "another architecture's"
+OTHER_CLASS = {32: "wrong ELF class: ELFCLASS64", 64: "wrong ELF class: ELFCLASS32"}
+"""What a search that found nothing but files of the other word size ends with, by the own one."""
+IS_PROGRAM = "cannot dynamically load position-independent executable"
+IS_DIRECTORY = f"cannot read file data: {Nowhere.DIRECTORY}"
+
+ENDS_A_PATH = frozenset({Nowhere.LOOP, Nowhere.TOO_LONG})
+"""After which the rest of a search path is not looked at; the next one is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +51,8 @@ class Glibc:
     rpath_is_inherited: bool = True
     """DT_RPATH also counts for what is loaded on an object's behalf, at any depth."""
     runpath_is_inherited: bool = False
+    caller_lends_rpath: bool = False
+    """What dlopen opens inherits the DT_RPATH of who called it."""
     loaded_names_count: bool = True
     """What is loaded already is taken for any further need of its name or DT_SONAME."""
 
@@ -49,24 +62,31 @@ class Glibc:
         if isinstance(process, Search):
             empty = Process(system=system, variables=variables)
             return Answer(process=empty, searches=(process,), failure=process)
+        # So dlopen("") opens the program.
+        process = process.known_as(0, "")
         interpreter = process.mapped[0].object.interpreter
         if interpreter is not None and isinstance(_verified(process, interpreter), Object):
             # ld.so itself, which the kernel has mapped.
-            process = process.adding(interpreter, (interpreter,), 0)
+            process = process.adding(interpreter, (interpreter,), None)
         searches: list[Search] = []
         roots = [0]
         for name in re.split("[ :]", variables.preload):
             if name:
                 # One that cannot be loaded is worth a warning to glibc, and no more.
-                process, number, search = self._map(process, name, 0)
+                process, number, search = self._map(process, name, 0, loader=0)
                 searches.append(search)
                 if number is not None and number not in roots:
                     roots.append(number)
         return self._add_dependencies(process, roots, searches, before=process)
 
     def open(self, process: Process, name: str, caller: int) -> Answer:
-        """``dlopen(name)``, called from a mapped object."""
-        mapped, number, search = self._map(process, name, caller)
+        """``dlopen(name)``, called from a mapped object.
+
+        The caller's search path counts for the name alone: what the opened object needs is not
+        looked for on the caller's behalf.
+        """
+        loader = caller if self.caller_lends_rpath else None
+        mapped, number, search = self._map(process, name, caller, loader=loader)
         if number is None or number < len(process.mapped):
             failure = search if number is None else None
             return Answer(process=mapped, searches=(search,), failure=failure, opened=number)
@@ -78,67 +98,82 @@ class Glibc:
     ) -> Answer:
         """``_dl_map_object_deps``: what some objects need, breadth first, until one is missing."""
         queue = list(roots)
+        queued = set(queue)
         for number in queue:
-            for name in process.mapped[number].object.needed:
-                process, found, search = self._map(process, name, number)
+            for needed in process.mapped[number].object.needed:
+                name = expand(needed, process, number)
+                if not name and needed:
+                    # A token without a value; glibc goes on as if nothing were needed.
+                    continue
+                process, found, search = self._map(process, name, number, loader=number)
                 searches.append(search)
                 if found is None:
                     undone = process.undone(before)
                     return Answer(process=undone, searches=tuple(searches), failure=search)
-                if found not in queue:
+                if found not in queued:
                     queue.append(found)
+                    queued.add(found)
         return Answer(process=process, searches=tuple(searches))
 
-    def _map(self, process: Process, name: str, loader: int) -> tuple[Process, int | None, Search]:
-        """``_dl_map_object``: the object that a name stands for, mapped now or before."""
-        needed_by = process.mapped[loader].path
-        if "$" in name:
-            expanded = expand(name, process, loader)
-            if not expanded:
-                problem = "empty dynamic string token substitution"
-                found = Search(name=name, needed_by=needed_by, found=name, problem=problem)
-                return process, None, found
-            name = expanded
-        search = Search(name=name, needed_by=needed_by)
+    def _map(
+        self, process: Process, name: str, owner: int, *, loader: int | None
+    ) -> tuple[Process, int | None, Search]:
+        """``_dl_map_object``: the object that a name stands for, mapped now or before.
+
+        ``owner`` is the number of the object on whose behalf it is looked for, ``loader`` that of
+        the one whose DT_RPATH it inherits.
+        """
+        search = Search(name=name, needed_by=process.mapped[owner].path)
         for number, mapped in enumerate(process.mapped):
             if self.loaded_names_count and (name in mapped.names or name == mapped.object.soname):
                 search = replace(search, looks=(Look(step=Step.LOADED),), found=mapped.path)
                 return process.known_as(number, name), number, search
         looks: list[Look] = []
         passed_over: list[tuple[str, str]] = []
-        path, content = None, None
-        for look, candidates in self._places(process, name, loader):
+        path: str | None = None
+        content: Object | Unloadable | None = None
+        is_other_class = False
+        for look, groups in self._places(process, name, owner):
             looks.append(look)
-            for candidate in candidates:
-                found_content = _verified(process, candidate)
-                if isinstance(found_content, str):
-                    passed_over.append((candidate, found_content))
-                elif found_content is not None:
-                    path, content = candidate, found_content
+            for candidate, found in _tried(process, groups):
+                if isinstance(found, Object) and not _fits(process, found):
+                    passed_over.append((candidate, OTHER_ARCHITECTURE))
+                    is_other_class |= found.architecture.bits != _own(process).bits
+                else:
+                    path, content = candidate, found
                     break
             if path is not None:
                 break
-        search = replace(
-            search,
-            looks=tuple(looks),
-            passed_over=tuple(passed_over),
-            found=path,
-            problem=content.problem if isinstance(content, Unloadable) else None,
-        )
-        if path is None or not isinstance(content, Object):
-            return process, None, search
-        return *_mapped(process, path, name, loader), search
+        search = replace(search, looks=tuple(looks), passed_over=tuple(passed_over), found=path)
+        if path is None:
+            problem = OTHER_CLASS.get(_own(process).bits) if is_other_class else None
+            return process, None, replace(search, problem=problem)
+        if isinstance(content, Unloadable):
+            return process, None, replace(search, problem=content.problem)
+        mapped_before = _same_file(process, path)
+        if mapped_before is not None:
+            return process.known_as(mapped_before, name), mapped_before, search
+        if content is not None and content.is_program:
+            return process, None, replace(search, problem=IS_PROGRAM)
+        return process.adding(path, (name, path), loader), len(process.mapped), search
 
-    def _places(self, process: Process, name: str, loader: int) -> Iterator[tuple[Look, list[str]]]:
-        """Where to look for a name, and the files to try there, in order."""
+    def _places(
+        self, process: Process, name: str, owner: int
+    ) -> Iterator[tuple[Look, list[list[str]]]]:
+        """Where to look for a name, and the files to try there, by directory, in order."""
+        needing = process.mapped[owner]
         if "/" in name:
-            yield Look(step=Step.PATH, owner=process.mapped[loader].path), [name]
+            path = expand(name, process, owner)
+            yield Look(step=Step.PATH, owner=needing.path), [[path]] if path else []
             return
-        system, needing = process.system, process.mapped[loader]
+        system = process.system
+        no_default: str | None = None
+        if needing.object.no_default_libraries:
+            no_default = f"{needing.path} is linked with -z nodefaultlib"
         for step in self.order:
             match step:
                 case Step.RPATH:
-                    for look in self._rpaths(process, loader):
+                    for look in self._rpaths(process, owner):
                         yield look, _candidates(look.directories, name, system)
                 case Step.LIBRARY_PATH:
                     text = process.variables.library_path
@@ -146,45 +181,37 @@ class Glibc:
                     look = Look(step=step, directories=directories)
                     yield look, _candidates(directories, name, system)
                 case Step.RUNPATH:
-                    owners = [loader]
-                    if self.runpath_is_inherited:
-                        owners = chain(process, loader)
-                    for owner in owners:
-                        text = process.mapped[owner].object.runpath
-                        directories = split(text, process, owner) if text else ()
-                        path = process.mapped[owner].path
-                        look = Look(step=step, owner=path, directories=directories)
+                    owners = chain(process, owner) if self.runpath_is_inherited else [owner]
+                    for one in owners:
+                        mapped = process.mapped[one]
+                        text = mapped.object.runpath or ""
+                        directories = split(text, process, one) if text else ()
+                        look = Look(step=step, owner=mapped.path, directories=directories)
                         yield look, _candidates(directories, name, system)
                 case Step.CACHE:
-                    paths = list(system.cache.get(name, ()))
-                    ignored = None
-                    if needing.object.no_default_libraries:
-                        ignored = f"{needing.path} is linked with -z nodefaultlib"
-                        paths = [p for p in paths if not _is_below(p, system.directories)]
-                    yield Look(step=step, ignored=ignored), paths[:1]
+                    cached = system.cached(name)
+                    if no_default and cached and _is_below(cached, system.directories):
+                        cached = None
+                    yield Look(step=step, ignored=no_default), [[cached]] if cached else []
                 case Step.DEFAULT:
-                    directories, ignored = system.directories, None
-                    if needing.object.no_default_libraries:
-                        directories = ()
-                        ignored = f"{needing.path} is linked with -z nodefaultlib"
-                    look = Look(step=step, directories=directories, ignored=ignored)
+                    directories = () if no_default else system.directories
+                    look = Look(step=step, directories=directories, ignored=no_default)
                     yield look, _candidates(directories, name, system)
 
-    def _rpaths(self, process: Process, loader: int) -> Iterator[Look]:
-        needing = process.mapped[loader]
+    def _rpaths(self, process: Process, owner: int) -> Iterator[Look]:
+        needing = process.mapped[owner]
         if self.runpath_hides_rpath and needing.object.runpath is not None:
-            ignored = f"{needing.path} has a DT_RUNPATH"
-            yield Look(step=Step.RPATH, owner=needing.path, ignored=ignored)
+            why = f"{needing.path} has a DT_RUNPATH"
+            yield Look(step=Step.RPATH, owner=needing.path, ignored=why)
             return
-        owners = chain(process, loader) if self.rpath_is_inherited else [loader]
-        for owner in owners:
-            mapped = process.mapped[owner]
+        for number in chain(process, owner) if self.rpath_is_inherited else [owner]:
+            mapped = process.mapped[number]
             directories: tuple[str, ...] = ()
             ignored = None
             if mapped.object.rpath and mapped.object.runpath is not None:
                 ignored = f"{mapped.path} has a DT_RUNPATH"
             if mapped.object.rpath and not (ignored and self.runpath_hides_rpath):
-                directories = split(mapped.object.rpath, process, owner)
+                directories = split(mapped.object.rpath, process, number)
             yield Look(step=Step.RPATH, owner=mapped.path, directories=directories, ignored=ignored)
 
 
@@ -212,44 +239,73 @@ def expand(text: str, process: Process, owner: int) -> str:
 
 
 def split(text: str, process: Process, owner: int, *, separators: str = ":") -> tuple[str, ...]:
-    """The directories of a search path, each once; an empty one is the working directory."""
+    """The directories of a search path, each once; the working directory is an empty text."""
     found: dict[str, None] = {}
     for part in re.split(f"[{separators}]", text):
-        if part == "":
-            found["."] = None
-        elif directory := expand(part, process, owner):
-            found[directory.rstrip("/") or "/"] = None
+        directory = expand(part, process, owner)
+        if directory or not part:
+            found[(directory.rstrip("/") or "/") if directory else ""] = None
     return tuple(found)
 
 
-def _candidates(directories: Sequence[str], name: str, system: System) -> list[str]:
-    """Files to try for a name in some directories: hwcaps subdirectories before each itself."""
+def _candidates(directories: Sequence[str], name: str, system: System) -> list[list[str]]:
+    """Files to try for a name, by directory: hwcaps subdirectories come before each itself."""
     return [
-        "/".join((directory.rstrip("/"), *subdirectory, name))
+        [
+            # Without a slash before it where the working directory is meant.
+            "/".join((*([directory.rstrip("/")] if directory else []), *subdirectory, name))
+            for subdirectory in [*((s,) for s in system.subdirectories), ()]
+        ]
         for directory in directories
-        for subdirectory in [*((s,) for s in system.subdirectories), ()]
     ]
 
 
-def _verified(process: Process, path: str) -> Object | Unloadable | str | None:
-    """``open_verify``: what a file holds; words where it is passed over; None where none is."""
-    real = process.real(path)
-    if real is None:
-        return None
-    content = process.system.files.files[real]
-    wanted = process.mapped[0].object.architecture
-    if isinstance(content, Object) and content.architecture != wanted:
-        return "another architecture's"
+def _tried(
+    process: Process, groups: Iterable[Sequence[str]]
+) -> Iterator[tuple[str, Object | Unloadable]]:
+    """``open_path``: what there is to be opened, in order, until the path ends."""
+    for group in groups:
+        last: Object | Unloadable | Nowhere = Nowhere.MISSING
+        for candidate in group:
+            last = _verified(process, candidate)
+            if not isinstance(last, Nowhere):
+                yield candidate, last
+        directory = group[-1].rpartition("/")[0] if group else ""
+        if isinstance(last, Nowhere) and last in ENDS_A_PATH:
+            # Of a directory that is not there glibc takes no notice; a relative one is always
+            # taken to be there.
+            is_there = process.system.files.real_directory(directory) is not None
+            if is_there or not directory.startswith("/"):
+                return
+
+
+def _verified(process: Process, path: str) -> Object | Unloadable | Nowhere:
+    """``open_verify``: what a file holds, or why there is none."""
+    content = process.reach(path)
+    if content is Nowhere.DIRECTORY:
+        return Unloadable(problem=IS_DIRECTORY)
     return content
 
 
-def _mapped(process: Process, path: str, name: str, loader: int) -> tuple[Process, int]:
-    """``_dl_map_object_from_fd``: a new object, or the one that the same file was mapped as."""
+def _own(process: Process) -> Architecture:
+    return process.mapped[0].object.architecture
+
+
+def _fits(process: Process, found: Object) -> bool:
+    return found.architecture == _own(process)
+
+
+def _same_file(process: Process, path: str) -> int | None:
+    """Number of the object that the same file was mapped as.
+
+    The program and ld.so, which the kernel has mapped, are none: glibc does not know their inodes.
+    """
     identity = process.identity(path)
     for number, mapped in enumerate(process.mapped):
-        if mapped.identity == identity:
-            return process.known_as(number, name), number
-    return process.adding(path, (name, path), loader), len(process.mapped)
+        is_from_kernel = number == 0 or mapped.path == process.mapped[0].object.interpreter
+        if mapped.identity == identity and not is_from_kernel:
+            return number
+    return None
 
 
 def _is_below(path: str, directories: Sequence[str]) -> bool:

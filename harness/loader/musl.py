@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from harness.loader.files import MAX_NAME, Nowhere
 from harness.loader.objects import Object, Unloadable
 from harness.loader.process import (
     Answer,
@@ -29,7 +30,16 @@ from harness.loader.process import (
 RESERVED = re.compile(r"lib(c|pthread|rt|m|dl|util|xnet)\.")
 """Names that musl answers to itself."""
 
+ITSELF = re.compile(r"libc\.(so|musl-)")
+"""DT_SONAME of a C library, musl's or glibc's. Never mapped: whatever path leads to one."""
+
 NOT_LOADABLE = "Exec format error"
+
+BUFFER = 512
+"""Bytes of the longest path that a search tries, with the zero at its end."""
+
+ENDS_THE_SEARCH = frozenset({Nowhere.LOOP})
+"""After which no other directory is looked into, not even those of the steps that follow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +55,16 @@ class Musl:
             empty = Process(system=system, variables=variables)
             return Answer(process=empty, searches=(process,), failure=process)
         searches: list[Search] = []
-        for name in re.split("[ :]", variables.preload):
+        for name in re.split(r"[\s:]", variables.preload, flags=re.ASCII):
             if name:
-                process, _, search = self._map(process, name, 0)
+                # On nobody's behalf, so the program's search path does not count. One that cannot
+                # be loaded is passed over in silence.
+                process, _, search = self._map(process, name, None)
                 searches.append(search)
         return self._add_dependencies(process, 0, searches, before=process)
 
     def open(self, process: Process, name: str, caller: int) -> Answer:
-        """``dlopen(name)``; on whose behalf makes no difference to musl."""
+        """``dlopen(name)``; musl takes the program for the caller, whoever calls."""
         mapped, number, search = self._map(process, name, 0)
         if number is None or number < len(process.mapped):
             failure = search if number is None else None
@@ -75,9 +87,11 @@ class Musl:
             number += 1
         return Answer(process=process, searches=tuple(searches))
 
-    def _map(self, process: Process, name: str, loader: int) -> tuple[Process, int | None, Search]:
+    def _map(
+        self, process: Process, name: str, loader: int | None
+    ) -> tuple[Process, int | None, Search]:
         """``load_library``: the object that a name stands for, mapped now or before."""
-        search = Search(name=name, needed_by=process.mapped[loader].path)
+        search = Search(name=name, needed_by=process.mapped[loader or 0].path)
         interpreter = process.mapped[0].object.interpreter or "/lib/ld-musl.so.1"
         if RESERVED.match(name) or name == interpreter:
             process, number = _itself(process, interpreter)
@@ -86,41 +100,55 @@ class Musl:
             if "/" not in name and name in mapped.names:
                 return process, number, replace(search, looks=(LOADED,), found=mapped.path)
         looks: list[Look] = []
-        path = None
+        path: str | None = None
+        content: Object | Unloadable | Nowhere = Nowhere.MISSING
         for look, candidates in self._places(process, name, loader):
             looks.append(look)
-            path = next((found for found in candidates if process.real(found)), None)
+            for candidate in candidates:
+                content = process.reach(candidate)
+                if content in ENDS_THE_SEARCH:
+                    return process, None, replace(search, looks=tuple(looks))
+                if content is Nowhere.DIRECTORY or not isinstance(content, Nowhere):
+                    path = candidate
+                    break
             if path is not None:
                 break
         search = replace(search, looks=tuple(looks), found=path)
         if path is None:
             return process, None, search
-        real = process.real(path)
-        content = process.system.files.files[real or path]
-        # Without a look at e_machine; a file for another one seldom comes so far.
-        if isinstance(content, Unloadable):
-            return process, None, replace(search, problem=NOT_LOADABLE)
+        if not isinstance(content, Object):
+            # Without a look at e_machine; a file for another one seldom comes so far.
+            problem = content if content is Nowhere.DIRECTORY else NOT_LOADABLE
+            return process, None, replace(search, problem=str(problem))
         identity = process.identity(path)
         searched = "/" not in name
         for number, mapped in enumerate(process.mapped):
-            if number and mapped.identity == identity:
+            # Of the program's own inode, and of the loader's, musl knows nothing.
+            if mapped.identity == identity and number and mapped.path != interpreter:
                 if searched and not mapped.names:
                     process = process.known_as(number, posixpath.basename(mapped.path))
                 return process, number, search
+        if identity == process.identity(interpreter) or ITSELF.match(content.soname or ""):
+            process, number = _itself(process, interpreter)
+            return process, number, search
         names = (name,) if searched else ()
         return process.adding(path, names, loader), len(process.mapped), search
 
-    def _places(self, process: Process, name: str, loader: int) -> Iterator[tuple[Look, list[str]]]:
+    def _places(
+        self, process: Process, name: str, loader: int | None
+    ) -> Iterator[tuple[Look, list[str]]]:
         """Where to look for a name, and the files to try there, in order."""
         if "/" in name:
-            yield Look(step=Step.PATH, owner=process.mapped[loader].path), [name]
+            yield Look(step=Step.PATH, owner=process.mapped[loader or 0].path), [name]
+            return
+        if not name or _size(name) > MAX_NAME:
             return
         variable = _split(process.variables.library_path)
         yield Look(step=Step.LIBRARY_PATH, directories=variable), _candidates(variable, name)
-        owner: int | None = loader
+        owner = loader
         while owner is not None:
             mapped = process.mapped[owner]
-            directories = _search_path(mapped)
+            directories = _search_path(mapped, is_program=owner == 0)
             look = Look(step=Step.RPATH, owner=mapped.path, directories=directories)
             yield look, _candidates(directories, name)
             owner = mapped.loader if self.rpath_is_inherited else None
@@ -147,13 +175,16 @@ def _itself(process: Process, path: str) -> tuple[Process, int]:
     return replace(process, mapped=(*process.mapped, itself)), len(process.mapped)
 
 
-def _search_path(mapped: Mapped) -> tuple[str, ...]:
+def _search_path(mapped: Mapped, *, is_program: bool) -> tuple[str, ...]:
     """``fixup_rpath``: its directories; none where it has a token other than $ORIGIN."""
     found = mapped.object
     text = found.rpath if found.runpath is None else found.runpath
     if not text or re.search(r"\$(?!ORIGIN|\{ORIGIN\})", text):
         return ()
-    return _split(re.sub(r"\$(ORIGIN|\{ORIGIN\})", lambda _: mapped.origin, text))
+    # As the name is written, relative to the working directory where that is; only the program's
+    # is what the kernel says.
+    origin = mapped.origin.rstrip("/") if is_program else mapped.path.rpartition("/")[0]
+    return _split(re.sub(r"\$(ORIGIN|\{ORIGIN\})", lambda _: origin, text))
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -161,4 +192,9 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _candidates(directories: tuple[str, ...], name: str) -> list[str]:
-    return [f"{directory}/{name}" for directory in directories]
+    paths = (f"{directory}/{name}" for directory in directories)
+    return [path for path in paths if _size(path) < BUFFER]
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="replace"))

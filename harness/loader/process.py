@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Protocol
 
-from harness.loader.files import Files
-from harness.loader.objects import Object
+from harness.loader.files import Files, Nowhere
+from harness.loader.objects import Object, Unloadable
+
+MAX_DIGITS = 10
+"""Of a number in a name that is compared by its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,31 @@ class System:
     """What $LIB stands for."""
     platform: str = ""
     """What $PLATFORM stands for; empty where the loader has nothing for it."""
+
+    def cached(self, name: str) -> str | None:
+        """The path that the loader finds for a name in ld.so.cache.
+
+        Numbers in names are compared by value there: ``libx.so.01`` finds ``libx.so.1``.
+        """
+        paths = self._cache_by_value.get(_by_value(name), ())
+        return paths[0] if paths else None
+
+    @cached_property
+    def _cache_by_value(self) -> Mapping[tuple[str | int, ...], tuple[str, ...]]:
+        found: dict[tuple[str | int, ...], tuple[str, ...]] = {}
+        for name, paths in self.cache.items():
+            key = _by_value(name)
+            found[key] = found.get(key, ()) + paths
+        return found
+
+
+def _by_value(name: str) -> tuple[str | int, ...]:
+    parts = re.split("([0-9]+)", name)
+    # Every other part is a number. Python refuses to read one without end.
+    return tuple(
+        int(part) if number % 2 and len(part) < MAX_DIGITS else part
+        for number, part in enumerate(parts)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +96,10 @@ class Look:
     owner: str | None = None
     """The file whose search path it is."""
     directories: tuple[str, ...] = ()
-    """What was looked into, in order; none where that place is empty."""
+    """What was looked into, in order; none where that place is empty.
+
+    The working directory, where a search path has an empty element, is an empty text.
+    """
     ignored: str | None = None
     """Why the place does not count here, such as a DT_RUNPATH beside a DT_RPATH."""
 
@@ -112,7 +145,10 @@ class Mapped:
     names: frozenset[str]
     """By which it is known to be loaded."""
     loader: int | None
-    """Number of the object on whose behalf it was loaded; None of the program and of ld.so."""
+    """Number of the object on whose behalf it was loaded.
+
+    None of the program, of ld.so, and of what glibc's dlopen opened.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +163,11 @@ class Process:
         """Path of the file that a path leads to, without links; None where there is no file."""
         return self.system.files.real(path, directory=self.variables.directory)
 
+    def reach(self, path: str) -> Object | Unloadable | Nowhere:
+        """What a path leads to, or why to nothing."""
+        found = self.system.files.reach(path, directory=self.variables.directory)
+        return found if isinstance(found, Nowhere) else self.system.files.files[found]
+
     def identity(self, path: str) -> str | None:
         """Of the file that a path leads to, the same for all of its names."""
         real = self.real(path)
@@ -138,7 +179,7 @@ class Process:
         numbers = (n for n, m in enumerate(self.mapped) if m.identity == identity)
         return None if identity is None else next(numbers, None)
 
-    def adding(self, path: str, names: Iterable[str], loader: int) -> Process:
+    def adding(self, path: str, names: Iterable[str], loader: int | None) -> Process:
         """The same with one more object mapped; ``path`` leads to a loadable file."""
         real = self.real(path)
         content = self.system.files.files[real] if real else None
@@ -148,8 +189,9 @@ class Process:
             path=path,
             identity=self.system.files.identity(real),
             object=content,
-            # Links in it are not followed; only those to the program are.
-            origin=posixpath.dirname(posixpath.join(self.variables.directory, path)),
+            # As it is written: links are not followed, and slashes stay; only the program's
+            # own origin is what the kernel says.
+            origin=posixpath.join(self.variables.directory, path).rpartition("/")[0] or "/",
             names=frozenset(names),
             loader=loader,
         )
@@ -173,7 +215,7 @@ def begin(program: str, system: System, variables: Variables) -> Process | Searc
     real = system.files.real(program, directory=variables.directory)
     content = system.files.files[real] if real else None
     if real is None or not isinstance(content, Object):
-        problem = None if content is None else content.problem
+        problem = content.problem if isinstance(content, Unloadable) else None
         return Search(name=program, needed_by=program, found=real and program, problem=problem)
     main = Mapped(
         path=program,

@@ -80,8 +80,8 @@ def pool(
     containers.reap()
 
 
-@pytest.fixture
-def run_pytest(tmp_path: Path) -> Pytest:
+@pytest.fixture(scope="session")
+def run_pytest() -> Pytest:
     """Run the project's own pytest in a process of its own, as a user would."""
 
     def run(

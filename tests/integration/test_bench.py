@@ -405,6 +405,8 @@ def test_an_interrupted_run_removes_its_containers_and_writes_what_it_has(
         stderr=subprocess.PIPE,
         text=True,
         cwd=PROJECT,
+        # As from a terminal: what a shell starts in the background ignores the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

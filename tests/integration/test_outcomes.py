@@ -88,7 +88,7 @@ def observe(
     with tempfile.TemporaryDirectory() as work:
         tree = Path(work)
         shutil.copytree(site, tree / "site")
-        extensions.note_symbols(tree)
+        extensions.note_files(tree)
         mine = prepared.model_copy(
             update={
                 "extensions": {key: PreparedExtension(tree=tree)},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +14,15 @@ from harness.platforms import Platform
 
 Compile = Callable[..., Path]
 
+HEADERS = Path(__file__).parent / "capi"
+
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
     """Compiles C into a shared object for the host (or another platform): ``compiled(source)``.
 
     ``flags`` are added to what an extension needs; ``name`` is the file's, which a soname may have
-    to be the same as. The headers are those of the Python that runs these tests.
+    to be the same as. ``Python.h`` is the tests' own.
     """
     # With xdist, each worker's directory is below one that they share.
     base = tmp_path_factory.getbasetemp()
@@ -43,7 +44,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
             if not (folder / name).exists():
                 folder.mkdir(exist_ok=True)
                 (folder / "source.c").write_text(source)
-                every = ("-shared", "-fPIC", f"-I{sysconfig.get_path('include')}", *flags)
+                every = ("-shared", "-fPIC", f"-I{HEADERS}", *flags)
                 tools.compile_c(
                     triplet, [folder / "source.c"], folder / "out", every, directory=folder
                 )

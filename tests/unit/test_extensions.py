@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache, elf, extensions, index, tools
+from harness import cache, elf, extensions, index, inventory, tools
 from harness.errors import ConfigurationError
 from harness.extensions import Installed, NothingToDo, module_name, tree_name
 from harness.lock import Lock, LockedWheel
@@ -127,7 +127,9 @@ def test_what_is_installed_has_its_files_and_what_is_to_be_known_of_them(
     wheel = wheels.add(needing)
     installed = wheels.provide(cell_for())
     assert installed.wheels == {wheel.name: hashlib.sha256(wheel.read_bytes()).hexdigest()}
-    assert sorted(path.name for path in installed.tree.iterdir()) == ["site", "symbols.json"]
+    assert sorted(path.name for path in installed.tree.iterdir()) == [
+        *("files.json", "site", "symbols.json")
+    ]
     assert contents(installed.tree / "site") == needing
     noted = json.loads((installed.tree / "symbols.json").read_text())
     assert set(noted) == {"sample/sample.so", "sample/lib/libhelper.so.1"}
@@ -135,6 +137,9 @@ def test_what_is_installed_has_its_files_and_what_is_to_be_known_of_them(
         found = elf.read(installed.tree / "site" / name)
         assert entry == {"slots": dict(found.c_api_slots), "provides_c_api": False}
     assert set(noted["sample/lib/libhelper.so.1"]["slots"]) == {"PyLong_FromLong"}
+    listed = inventory.load(installed.tree / "files.json")
+    assert set(listed.files.files) == {"/site/sample/sample.so", "/site/sample/lib/libhelper.so.1"}
+    assert listed.modules == ("/site/sample/sample.so",)
 
 
 def test_what_was_installed_once_is_found_again(
@@ -314,7 +319,7 @@ def test_a_check_comes_with_the_modules_of_its_folder(checks: Path) -> None:
     assert installed.wheels == {}
     assert set(contents(installed.tree)) == {
         *("site/one.py", "site/two.py", "site/shared.py"),
-        "symbols.json",
+        *("files.json", "symbols.json"),
     }
     assert (installed.tree / "symbols.json").read_text() == "{}"
 

@@ -46,7 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, LockedUv]:
         return said[version]
 
     monkeypatch.setattr(locking, "_lock_uv", lock_uv)
-    monkeypatch.setattr(locking, "_lock_wheels", lambda *requirement: (WHEEL,))
+    monkeypatch.setattr(locking, "wheels_of", lambda *requirement: (WHEEL,))
     return said
 
 

@@ -288,13 +288,13 @@ MISTAKES: dict[str, tuple[str, str, str | None, str]] = {
         "    requirement: some-wheel==1.0",
         "    requirement: some-wheel==1.0\n    source: here",
         "  wheel:",
-        "needs either 'requirement' or 'source', and not both",
+        "needs one of 'requirement', 'wheel' and 'source', and only one",
     ),
     "neither requirement nor source": (
         "    source: cases/extensions/built\n",
         "",
         "  built:",
-        "needs either 'requirement' or 'source', and not both",
+        "needs one of 'requirement', 'wheel' and 'source', and only one",
     ),
     "expectation of no extension": (
         "  - extension: wheel",

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from docker.errors import APIError
 
-from harness import cells, containers
+from harness import containers
 from harness.cells import observe
 from harness.containers import Containers, Finished
 from harness.errors import EngineMissingError
@@ -212,4 +212,4 @@ def test_a_sample_without_files_is_not_laid_into_its_container() -> None:
 
 
 def test_the_directory_of_extensions_is_the_one_that_containers_get() -> None:
-    assert cells.SITE == "/opt/extensions"
+    assert containers.EXTENSIONS == "/opt/extensions"

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness import extensions, preparing, uvbinary
+from harness import extensions, interpreters, preparing, systems, uvbinary
 from harness.builder import Builder
 from harness.errors import BuildError, DiskFullError, FetchError, HarnessError, LockError
 from harness.extensions import Installed, NothingToDo
@@ -44,6 +44,7 @@ class FakeImages:
     def __init__(self) -> None:
         self.built: list[tuple[Environment, str, str, str]] = []
         self.problem: HarnessError | None = None
+        self.client = None
 
     def environment(
         self, environment: Environment, base: Image, archive: Archive, uv: Path, sha256: str
@@ -60,6 +61,14 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     asked: list[tuple[object, ...]] = []
     monkeypatch.setattr(uvbinary, "verify", lambda lock, *rest: asked.append(rest))
     monkeypatch.setattr(uvbinary, "fetch", lambda wheel: Path("/cache") / wheel.filename)
+
+    def of_image(client: object, image: str, platform: Platform) -> Path:
+        return Path(f"/cache/{image}-{platform}")
+
+    monkeypatch.setattr(systems, "of_image", of_image)
+    monkeypatch.setattr(
+        interpreters, "inventory_of", lambda archive: archive.path.with_suffix(".json")
+    )
     return asked
 
 
@@ -89,6 +98,12 @@ def test_an_environment_is_its_uv_and_interpreter_on_its_base(
     assert (prepared.archive_sha256, prepared.uv_sha256) == ("of 20250517", "6" * 64)
     assert verified == [("0.7.6", "3.13", Platform.AARCH64)]
     assert failures == []
+    assert prepared.system == Path("/cache/sha256:base-aarch64")
+    assert prepared.interpreter is not None
+    assert prepared.interpreter.model_dump() == {
+        "version": "3.13.5",
+        "files": Path("/cache/20250517.json"),
+    }
 
 
 def test_an_upgraded_environment_is_built_on_what_the_older_uv_left(
@@ -107,6 +122,11 @@ def test_an_upgraded_environment_is_built_on_what_the_older_uv_left(
     assert (prepared.archive_sha256, prepared.uv_sha256) == ("of 20250517", "6" * 64)
     assert [uv for uv, *_ in verified] == ["0.7.5", "0.7.6"]
     assert failures == []
+    # The system is the base's, whatever uv did on it; each interpreter's files are kept.
+    assert prepared.system == Path("/cache/sha256:base-aarch64")
+    assert prepared.before is not None
+    found = [p.interpreter.files.name for p in (prepared, prepared.before) if p.interpreter]
+    assert found == ["20250517.json", "20250409.json"]
 
 
 @pytest.mark.parametrize("release", ["20250409", "20250517"])

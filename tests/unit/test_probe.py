@@ -358,7 +358,7 @@ def install(tree: Path, **files: Path) -> Path:
     for name, file in files.items():
         # By copy, since the loader takes two names of one file for one library.
         (tree / "site" / f"{name}.so").write_bytes(file.read_bytes())
-    extensions.note_symbols(tree)
+    extensions.note_files(tree)
     return tree
 
 

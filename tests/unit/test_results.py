@@ -11,10 +11,12 @@ import pytest
 
 from harness import results
 from harness.errors import ConfigurationError
+from harness.loader.process import Look, Search, Step
 from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Expected
 from harness.platforms import Platform
+from harness.prediction import Prediction
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.results import Result, Writer, result_of
@@ -108,10 +110,18 @@ def test_every_enum_of_a_result_is_covered_here() -> None:
         {"remedy": "reinstall", "upgraded_from": "0.7.5"},
         {"stage": "install", "outcome": "not-applicable", "status": "not-applicable"},
         {"schema_version": 1},
+        {
+            "predicted": {
+                "outcome": "imports",
+                "missing_library": None,
+                "needed_by": None,
+                "searched": [],
+            }
+        },
     ],
     ids=[
         *("all", "nothing optional", "odd text", "deep evidence", "empty"),
-        *("check", "upgraded", "not applicable", "schema 1"),
+        *("check", "upgraded", "not applicable", "schema 1", "predicted"),
     ],
 )
 def test_a_result_is_read_as_it_was_written(tmp_path: Path, change: dict[str, object]) -> None:
@@ -126,22 +136,51 @@ def test_a_line_of_schema_1_is_read_as_what_it_was_then(tmp_path: Path) -> None:
     (read,) = results.read(path)
     assert read.schema_version == 1
     assert (read.kind, read.upgraded_from) == (Kind.EXTENSION, None)
-    assert read.model_dump(mode="json", exclude={"schema_version", "kind", "upgraded_from"}) == (
-        RESULT
-    )
+    assert read.predicted is None
+    later = {"schema_version", "kind", "upgraded_from", "predicted"}
+    assert read.model_dump(mode="json", exclude=later) == RESULT
 
 
-def test_lines_of_both_schemas_may_be_in_one_file(tmp_path: Path) -> None:
+def test_lines_of_all_schemas_may_be_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    lines = [{"schema_version": version, **RESULT} for version in (1, 2, 1)]
+    lines = [{"schema_version": version, **RESULT} for version in (1, 3, 2, 1)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert [read.schema_version for read in results.read(path)] == [1, 2, 1]
+    assert [read.schema_version for read in results.read(path)] == [1, 3, 2, 1]
 
 
-def test_a_new_line_says_that_it_is_of_schema_2(tmp_path: Path) -> None:
+def test_a_new_line_says_that_it_is_of_schema_3(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     written(path, result_of(sample_cell(), untestable(Stage.IMAGE, ""), {}))
-    assert json.loads(path.read_text())["schema_version"] == 2
+    assert json.loads(path.read_text())["schema_version"] == 3
+
+
+def test_a_prediction_is_written_beside_what_was_observed(tmp_path: Path) -> None:
+    search = Search(
+        name=LIBPYTHON,
+        needed_by="/opt/x.so",
+        looks=(
+            Look(step=Step.RPATH, owner="/opt/x.so", ignored="/opt/x.so has a DT_RUNPATH"),
+            Look(step=Step.RUNPATH, owner="/opt/x.so", directories=("/opt",)),
+            Look(step=Step.DEFAULT, directories=("/lib", "/usr/lib")),
+        ),
+    )
+    foreseen = Prediction(outcome=Reason.MISSING_LIBRARY, library=LIBPYTHON, search=search)
+    seen = Outcome(stage=Stage.IMPORT, reason=Reason.MISSING_LIBRARY, missing_library=LIBPYTHON)
+    (read,) = written(tmp_path / "r.jsonl", result_of(sample_cell(), seen, {}, foreseen))
+    assert read.predicted is not None
+    assert read.predicted.model_dump(mode="json") == {
+        "outcome": "missing-library",
+        "missing_library": LIBPYTHON,
+        "needed_by": "/opt/x.so",
+        "searched": ["/opt", "/lib", "/usr/lib"],
+    }
+    assert read.status is Status.REGRESSED
+
+
+def test_what_contradicts_its_prediction_is_no_regression_but_mispredicted() -> None:
+    foreseen = Prediction(outcome=Reason.IMPORTS)
+    seen = Outcome(stage=Stage.IMPORT, reason=Reason.MISSING_LIBRARY, missing_library=LIBPYTHON)
+    assert result_of(sample_cell(), seen, {}, foreseen).status is Status.MISPREDICTED
 
 
 def test_results_come_one_a_line_in_their_order(tmp_path: Path) -> None:
@@ -178,7 +217,7 @@ BAD_LINES: dict[str, bytes] = {
     "a number": b"3",
     "unknown key": json.dumps({**RESULT, "more": 1}).encode(),
     "missing key": json.dumps({key: RESULT[key] for key in RESULT if key != "uv"}).encode(),
-    "schema of the future": json.dumps({**RESULT, "schema_version": 3}).encode(),
+    "schema of the future": json.dumps({**RESULT, "schema_version": 4}).encode(),
     "schema as text": json.dumps({**RESULT, "schema_version": "2"}).encode(),
     "unknown kind": json.dumps({**RESULT, "kind": "wheel"}).encode(),
     "unknown status": json.dumps({**RESULT, "status": "great"}).encode(),

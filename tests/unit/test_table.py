@@ -13,7 +13,7 @@ from harness.outcome import Reason, Stage
 from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.remedies import Remedy
-from harness.results import Result
+from harness.results import Predicted, Result
 from harness.sources import Source
 from harness.verdict import Status
 
@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[Status, Reason]] = {
     "fails": (Status.AS_EXPECTED, Reason.MISSING_LIBRARY),
     "regressed": (Status.REGRESSED, Reason.CRASH),
     "fixed": (Status.FIXED, Reason.IMPORTS),
+    "mispredicted": (Status.MISPREDICTED, Reason.MISSING_LIBRARY),
     "untestable": (Status.UNTESTABLE, Reason.UNTESTABLE),
     "not-applicable": (Status.NOT_APPLICABLE, Reason.NOT_APPLICABLE),
 }
@@ -42,6 +43,7 @@ LETTERS = {
     "fails": "x",
     "regressed": "REGR",
     "fixed": "FIXED",
+    "mispredicted": "MISPRED",
     "untestable": "?",
     "not-applicable": "-",
 }
@@ -250,7 +252,7 @@ def test_the_uv_version_that_differs_by_platform_has_its_own_release_in_each_tab
 def test_the_whole_projects_table_fits_a_hundred_columns() -> None:
     names = ["libpython-needed-runpath", "no-libpython", "abi3-libpython3"]
     # The widest letters are among them.
-    kinds = ["ok", "split", "fails", "regressed", "fixed", "untestable"]
+    kinds = ["ok", "split", "fails", "regressed", "fixed", "mispredicted"]
     results = [
         result(kind, extension=name, uv=uv)
         for name in names
@@ -294,6 +296,16 @@ def test_what_is_not_applicable_is_counted_by_itself_where_it_occurs() -> None:
         "0 regressed, 0 fixed, 0 untestable, 1 not applicable; 2 on replicas"
     )
     assert "not applicable" not in table.summary(results[:1])
+
+
+def test_how_many_cells_were_compared_with_the_loaders_rules_is_counted() -> None:
+    foreseen = Predicted(outcome=Reason.IMPORTS, missing_library=None, needed_by=None, searched=())
+    results = [result(kind, extension=f"e-{kind}") for kind in ("ok", "mispredicted", "fails")]
+    results[:2] = [r.model_copy(update={"predicted": foreseen}) for r in results[:2]]
+    assert table.summary(results) == (
+        "3 cells: 2 as expected (1 of them known breakage), 0 regressed, 0 fixed, "
+        "1 mispredicted, 0 untestable; 3 on replicas; 2 compared with the loader's rules"
+    )
 
 
 ALL = [(status, reason) for status in Status for reason in Reason]

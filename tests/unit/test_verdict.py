@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Expected
+from harness.prediction import Prediction
 from harness.verdict import Status, explain, judge
 
 LIBPYTHON = "libpython3.13.so.1.0"
@@ -177,3 +178,36 @@ def test_an_outcome_that_contradicts_itself_cannot_be_made(
 ) -> None:
     with pytest.raises(ValueError, match=str(reason)):
         Outcome(stage=stage, reason=reason, missing_library=library)
+
+
+MISSING = Prediction(outcome=Reason.MISSING_LIBRARY, library=LIBPYTHON)
+FOUND = Prediction(outcome=Reason.IMPORTS)
+DAMAGED = Prediction(outcome=Reason.IMPORT_ERROR, library="libx.so")
+
+
+@pytest.mark.parametrize(("got", "wanted"), PAIRS)
+def test_what_the_loader_did_against_its_rules_goes_before_every_expectation(
+    got: Reason, wanted: Reason
+) -> None:
+    """A library that is missing against them, or not missing; nothing else is their business."""
+    plain = judge(outcome(got), expected(wanted))
+    for prediction, agrees in (
+        (FOUND, got is not Reason.MISSING_LIBRARY),
+        (MISSING, got is Reason.MISSING_LIBRARY),
+        (DAMAGED, got is Reason.IMPORT_ERROR),
+    ):
+        status = judge(outcome(got), expected(wanted), prediction)
+        mistaken = got not in NO_ANSWERS and not agrees
+        assert status is (Status.MISPREDICTED if mistaken else plain)
+
+
+def test_another_missing_library_than_the_rules_say_is_mispredicted() -> None:
+    got = outcome(Reason.MISSING_LIBRARY, library="libGL.so.1")
+    assert judge(got, expected(Reason.MISSING_LIBRARY), MISSING) is Status.MISPREDICTED
+
+
+def test_a_misprediction_names_both_sides_and_what_was_expected() -> None:
+    words = explain(outcome(Reason.MISSING_LIBRARY), expected(Reason.IMPORTS), FOUND)
+    assert words.startswith("mispredicted: by the loader's rules imports, but got missing-library")
+    assert LIBPYTHON in words
+    assert "what was expected is imports" in words

@@ -12,10 +12,11 @@ from typing import cast
 
 import pytest
 
-from harness import cells
+from harness import cells, foreseen
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Cell, Expected
 from harness.plugin import Run
+from harness.prediction import Prediction
 from harness.results import Result, read
 from harness.verdict import Status
 from tests.unit.sample_cell import sample_cell, sample_check
@@ -25,13 +26,25 @@ BREAKAGE = Expected(reason=Reason.SPLIT_BINDING, why="two of them")
 
 
 class Config:
-    """The options of a run, of which only one matters here."""
+    """The options of a run, as far as they matter here."""
 
     def __init__(self, *, allow_untestable: bool) -> None:
-        self._options = {"--allow-untestable": allow_untestable}
+        self._options = {"--allow-untestable": allow_untestable, "--explain": False}
 
     def getoption(self, name: str) -> object:
         return self._options[name]
+
+
+class Foresight:
+    """A prediction, and words for it."""
+
+    account = "Nothing searches there."
+
+    def __init__(self, prediction: Prediction) -> None:
+        self.prediction = prediction
+
+    def given(self, outcome: Outcome) -> Foresight:
+        return self
 
 
 class Prepared:
@@ -46,7 +59,12 @@ RunOf = Callable[..., Run]
 def run_of(monkeypatch: pytest.MonkeyPatch) -> RunOf:
     """A run in every cell of which this happens; None where no container may be asked."""
 
-    def make(outcome: Outcome | None, *, allow_untestable: bool = False) -> Run:
+    def make(
+        outcome: Outcome | None,
+        *,
+        allow_untestable: bool = False,
+        prediction: Prediction | None = None,
+    ) -> Run:
         def observe(*arguments: object) -> Outcome:
             assert outcome is not None, "a container was asked"
             return outcome
@@ -55,6 +73,9 @@ def run_of(monkeypatch: pytest.MonkeyPatch) -> RunOf:
         if outcome is not None:
             run.__dict__.update(prepared=Prepared(), _containers=None)
         monkeypatch.setattr(cells, "observe", observe)
+        foresight = Foresight(prediction) if prediction else None
+        monkeypatch.setattr(foreseen, "foresee", lambda cell, prepared: foresight)
+        monkeypatch.setattr(cells, "trace", lambda *arguments: ("find library=libx",))
         return run
 
     return make
@@ -124,6 +145,21 @@ def test_a_cell_that_does_not_fails_and_says_why(
     with pytest.raises(pytest.fail.Exception, match=said):
         run.verify(asked)
     assert kept(run).outcome is outcome.reason
+
+
+def test_a_cell_that_contradicts_the_loaders_rules_fails_though_it_was_expected(
+    run_of: RunOf,
+) -> None:
+    run = run_of(imports(), prediction=Prediction(outcome=Reason.MISSING_LIBRARY, library="libx"))
+    with pytest.raises(pytest.fail.Exception) as caught:
+        run.verify(sample_cell())
+    said = str(caught.value)
+    assert said.startswith("mispredicted: by the loader's rules missing-library libx, but got")
+    # Both accounts, unasked.
+    assert "Nothing searches there." in said
+    assert "find library=libx" in said
+    assert kept(run).status is Status.MISPREDICTED
+    assert kept(run).predicted is not None
 
 
 def test_what_is_untestable_is_skipped_where_that_is_allowed(run_of: RunOf) -> None:

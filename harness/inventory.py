@@ -1,0 +1,130 @@
+"""Which ELF files a folder or an archive holds: what the loader's rules are applied to."""
+
+from __future__ import annotations
+
+import posixpath
+import tarfile
+from dataclasses import dataclass, field
+from functools import cache as cache_in_process
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pydantic import TypeAdapter
+
+from harness import elf, imports
+from harness.loader.files import Files
+from harness.loader.objects import Object, Unloadable
+
+RECIPE = 1
+"""Counts up whenever this module, or what reads ELF, finds other things in the same files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """ELF files and links, by their paths from the folder that they lie in, such as ``/x.so``."""
+
+    files: Files
+    modules: tuple[str, ...] = ()
+    """Paths of the extension modules: those that define what Python calls to load one."""
+
+    def below(self, directory: str) -> Inventory:
+        """The same files somewhere else: each path put behind a directory's."""
+        modules = tuple(directory + path for path in self.modules)
+        return Inventory(files=self.files.below(directory), modules=modules)
+
+
+INVENTORY = TypeAdapter(Inventory)
+
+
+@cache_in_process
+def load(path: Path) -> Inventory:
+    """Read what :func:`save` wrote; the same object for the same path."""
+    return INVENTORY.validate_json(path.read_bytes())
+
+
+def save(inventory: Inventory, path: Path) -> None:
+    """Write an inventory as JSON."""
+    path.write_bytes(INVENTORY.dump_json(inventory))
+
+
+@dataclass(kw_only=True)
+class _Noted:
+    files: dict[str, Object | Unloadable] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    twins: dict[str, str] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
+
+    def add(self, name: str, stream: BinaryIO) -> None:
+        reader = elf.Reader(stream)
+        found = reader.object()
+        if found is None:
+            return
+        self.files[name] = found
+        if elf.is_extension_module(reader, posixpath.basename(name).partition(".")[0]):
+            self.modules.append(name)
+
+    def done(self) -> Inventory:
+        files = Files(files=self.files, links=self.links, twins=self.twins)
+        return Inventory(files=files, modules=tuple(self.modules))
+
+
+def of_folder(folder: Path) -> Inventory:
+    """The ELF files and the links in a folder."""
+    noted = _Noted()
+    for path in sorted(folder.rglob("*")):
+        name = f"/{path.relative_to(folder).as_posix()}"
+        if path.is_symlink():
+            noted.links[name] = str(path.readlink())
+        elif path.is_file():
+            with path.open("rb") as stream:
+                noted.add(name, stream)
+    return noted.done()
+
+
+@cache_in_process
+def imported(tree: Path, module: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Paths of the extension modules that an import opens, in order, and of all others.
+
+    ``tree`` holds ``site/`` and, as ``files.json``, what is in it. By what its import statements
+    show without being run (:mod:`harness.imports`): one in a function or a ``try`` is among the
+    others.
+    """
+    listed = load(tree / "files.json").modules
+    extensions = {_name(path.removeprefix("/site/")): path for path in listed}
+    sources = {
+        _name(path.relative_to(tree / "site").as_posix()): path.read_bytes
+        for path in (tree / "site").rglob("*.py")
+    }
+    opened = [extensions[name] for name in imports.reached([module], sources, extensions)]
+    return tuple(opened), tuple(path for path in listed if path not in opened)
+
+
+def _name(path: str) -> str:
+    """What a file is imported as; a package's own module is called ``NAME.__init__``."""
+    folder, slash, file = path.rpartition("/")
+    return f"{folder}{slash}{file.partition('.')[0]}".replace("/", ".")
+
+
+def of_interpreter(archive: Path) -> Inventory:
+    """The programs, libraries and links of an ``install_only`` archive, below its one folder."""
+    noted = _Noted()
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = f"/{member.name.partition('/')[2]}"
+            if member.issym():
+                noted.links[name] = member.linkname
+                continue
+            if ".so" not in posixpath.basename(name) and posixpath.dirname(name) != "/bin":
+                continue
+            if member.islnk():
+                noted.twins[name] = f"/{member.linkname.partition('/')[2]}"
+            if member.isreg() or member.islnk():
+                noted.add(name, content(tar, member))
+    return noted.done()
+
+
+def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:
+    """A file of an archive, to be read."""
+    stream = tar.extractfile(member)
+    assert stream is not None  # it is a file
+    return cast(BinaryIO, stream)
