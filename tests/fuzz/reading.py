@@ -42,7 +42,7 @@ def elves(folder: Path) -> list[bytes]:
 
 def chosen(random: Random) -> str:
     """A kind of input; those that cost most are rare."""
-    if random.randrange(250) == 0:
+    if random.randrange(80) == 0:
         return random.choice(("wheel, bomb", DIRECTORY))
     kinds = [*mutations.KINDS]
     return random.choices(kinds, [mutations.KINDS[kind][0] for kind in kinds])[0]
