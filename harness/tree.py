@@ -72,7 +72,7 @@ def environment(path: Path) -> tuple[Target, ...]:
     seen: set[str] = set()
     for root, start in roots:
         for entry in _walk(root, skip=() if root is not path else ("lib", "lib64", "bin")):
-            target = f"{start}/{entry.name}"
+            target = _text(f"{start}/{entry.name}")
             if start == SCRIPTS and INTERPRETER.fullmatch(entry.name):
                 continue
             if target not in seen:
@@ -95,9 +95,9 @@ def directory(path: Path) -> Target:
     for entry in _walk(path):
         target = place(entry.name)
         if target is None:
-            draft.note(f"{entry.name!r} is no name that an installer would take; left out")
+            draft.note(f"{_text(entry.name)!r} is no name that an installer would take; left out")
         else:
-            _add(draft, target, entry, path, follow=False)
+            _add(draft, _text(target), entry, path, follow=False)
     return draft.target()
 
 
@@ -150,7 +150,7 @@ class _Entry:
     """A file or link of a directory."""
 
     name: str
-    """Relative to the directory, for people: what is not UTF-8 is spelt out."""
+    """Relative to the directory, as the system has it."""
     path: str
     link: str | None
 
@@ -177,7 +177,7 @@ def _walk(root: Path, skip: tuple[str, ...] = ()) -> Iterator[_Entry]:
                 )
             if not prefix and entry.name in skip:
                 continue
-            name = prefix + _text(entry.name)
+            name = prefix + entry.name
             if entry.is_symlink():
                 yield _Entry(name=name, path=entry.path, link=str(Path(entry.path).readlink()))
             elif entry.is_dir(follow_symlinks=False):
@@ -200,7 +200,9 @@ def _add(draft: Draft, target: str, entry: _Entry, root: Path, *, follow: bool) 
             return
         if not follow or not path.is_file():
             if may_be_elf(entry.name) and not follow:
-                draft.note(f"{entry.name!r} is a link that leads out of it or nowhere; left out")
+                draft.note(
+                    f"{_text(entry.name)!r} is a link that leads out of it or nowhere; left out"
+                )
             return
     if target.endswith(".py"):
         draft.add_source(target, lambda: _content(path, MAX_SOURCE))

@@ -37,8 +37,14 @@ def main(count: int, seed: int) -> int:
         for number in range(count):
             random = Random(f"{seed}/{number}")
             kind = reading.chosen(random)
+            state = random.getstate()
             try:
                 done = reading.trial(kind, random, elves, folder)
+                if done.seconds > MOST_SECONDS:
+                    # Again, since a pause of the machine's is not the input's.
+                    random.setstate(state)
+                    again = reading.trial(kind, random, elves, folder)
+                    done = min(done, again, key=lambda trial: trial.seconds)
             except Exception:
                 findings += 1
                 counts[kind, "crashed"] += 1

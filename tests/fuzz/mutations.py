@@ -11,6 +11,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -249,6 +250,13 @@ def _content(random: Random, elves: Sequence[bytes]) -> bytes:
             return changed_elf(random, elf, elves)
 
 
+@cache
+def zeros(count: int) -> bytes:
+    """So many MiB of zeros, packed by deflate."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return b"".join([packer.compress(bytes(1 << 20)) for _ in range(count)]) + packer.flush()
+
+
 def bomb(random: Random, elves: Sequence[bytes]) -> bytes:
     """A small archive that unpacks to a great deal, and must be unpacked to be understood."""
     size = random.choice((1 << 22, 1 << 25, 200 << 20))
@@ -258,11 +266,7 @@ def bomb(random: Random, elves: Sequence[bytes]) -> bytes:
         put(header, 64 + 56 * index + 8, 8, size - 4096)
         put(header, 64 + 56 * index + 32, 8, size)
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    packed = packer.compress(bytes(header))
-    zeros = bytes(1 << 20)
-    for _ in range(size >> 20):
-        packed += packer.compress(zeros)
-    packed += packer.flush()
+    packed = packer.compress(bytes(header)) + packer.flush(zlib.Z_FULL_FLUSH) + zeros(size >> 20)
     members = [(f"m{n}.so".encode(), packed) for n in range(random.choice((1, 1, 2, 40)))]
     declared = random.choice((size + len(header), size + len(header), 10, 1 << 31, 0xFFFFFFFF))
     return _archive(members, declared, together=bool(random.randrange(2)))

@@ -59,7 +59,8 @@ class TinyElf:
         tables = {
             SYMTAB: symbols,
             STRTAB: strings,
-            HASH: struct.pack(f"<II{1 + count}I", 1, count, *([0] * (1 + count))),
+            # One bucket, and in it every symbol but the first, which is nobody's.
+            HASH: struct.pack(f"<II{1 + count}I", 1, count, *_chain(count)),
             JMPREL: _relocations(self.plt),
             RELA: _relocations(self.data),
         }
@@ -90,6 +91,10 @@ class TinyElf:
             "<IIQQQQQQ", 2, 6, at, self.base + at, self.base + at, len(dynamic), len(dynamic), 8
         )
         return header + segments + content + dynamic
+
+
+def _chain(count: int) -> list[int]:
+    return [int(count > 1), 0, *((number + 1) % count for number in range(1, count))]
 
 
 def _relocations(entries: Sequence[tuple[int, int, int]]) -> bytes:
