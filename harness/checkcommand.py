@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import assert_never
 
 from harness import checking, checkreport, targets, thismachine
 from harness.builds import NEWEST, OLDEST, Python
+from harness.checking import Finding
 from harness.checkreport import Section
 from harness.errors import HarnessError, TargetError
 
@@ -45,6 +46,7 @@ class Request:
     verbose: bool = False
     quiet: bool = False
     output: Path | None = None
+    also_runs: bool = False
 
 
 DESCRIPTION = """\
@@ -59,7 +61,8 @@ exit codes:
   0  all of it imports on every published interpreter
   1  something fails on some of them
   2  something could not be checked, and nothing that was checked fails;
-     or the command is wrong
+     with --run, the containers contradict what is said; or the command is
+     wrong
 
 examples:
   pbs-matrix check dist/*.whl
@@ -108,6 +111,12 @@ def parser() -> argparse.ArgumentParser:
         "GitHub Actions",
     )
     add("--json", action="store_const", dest="format", const="json", help="short for --format json")
+    add(
+        "--run",
+        action="store_true",
+        help="then import it in real containers too, in the environments of the project's matrix, "
+        "and compare; wheels and requirements only, and this needs the engine",
+    )
     add("-v", "--verbose", action="store_true", help="every file, with all that it needs")
     add("-q", "--quiet", action="store_true", help="one line for each target")
     add("--output", metavar="FILE", type=Path, help="write there instead of here")
@@ -126,6 +135,7 @@ def main(arguments: Sequence[str]) -> int:
             verbose=options.verbose,
             quiet=options.quiet,
             output=options.output,
+            also_runs=options.run,
         )
     )
 
@@ -135,11 +145,12 @@ def run(request: Request) -> int:
     try:
         pythons = [_python(text) for text in request.pythons]
         cpus = [_cpu(text) for text in request.cpus]
-        sections: list[Section] = []
-        for name in request.targets:
-            sections += _sections(name, pythons, cpus)
+        found = {name: _sections(name, pythons, cpus) for name in request.targets}
+        sections = [section for of_one in found.values() for section in of_one]
         code = _code(sections)
         _print(_text(sections, request, code), request.output)
+        if request.also_runs and not _is_confirmed(found, cpus):
+            return Exit.UNCHECKED
     except HarnessError as error:
         print(f"pbs-matrix: error: {error}", file=sys.stderr)
         return Exit.UNCHECKED
@@ -192,6 +203,18 @@ def _of_requirement(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -
 def is_requirement(name: str) -> bool:
     """Whether what was named is a requirement: a name that no file has, and none could."""
     return not (Path(name).exists() or "/" in name or name.endswith((".whl", ".so")))
+
+
+def _is_confirmed(found: Mapping[str, Sequence[Section]], cpus: Sequence[str]) -> bool:
+    """Whether real containers do what was said of each target that was checked at all."""
+    from harness import confirmation
+
+    wanted: list[tuple[str | Path, list[Finding]]] = []
+    for name, sections in found.items():
+        findings = [finding for section in sections for finding in section.findings]
+        if any(finding.rows for finding in findings):
+            wanted.append((name if is_requirement(name) else Path(name), findings))
+    return confirmation.run(wanted, cpus)
 
 
 def _code(sections: Sequence[Section]) -> Exit:

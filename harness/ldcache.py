@@ -72,10 +72,8 @@ def _hwcaps(content: bytes, at: int) -> list[str]:
     for tag, _, offset, size in SECTION.iter_unpack(sections[: len(sections) // 16 * 16]):
         if tag == 1:
             numbers = content[offset : offset + size]
-            return [
-                _text(content, place)
-                for (place,) in struct.iter_unpack("<I", numbers[: size // 4 * 4])
-            ]
+            places = struct.iter_unpack("<I", numbers[: len(numbers) // 4 * 4])
+            return [_text(content, place) for (place,) in places]
     return []
 
 

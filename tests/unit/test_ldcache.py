@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness import ldcache
@@ -108,6 +108,7 @@ def test_bytes_that_are_no_cache_are_an_empty_one(content: bytes) -> None:
 WHOLE = cache((0x0303, "libx.so", "/a/libx.so", 0), (0x0303, "y", "/y", 0), hwcaps=("v2",))
 
 
+@example(149, [])
 @given(st.integers(0, len(WHOLE)), st.lists(st.tuples(st.integers(20, 200), st.integers(0, 255))))
 def test_a_damaged_cache_is_no_crash(length: int, changes: list[tuple[int, int]]) -> None:
     content = bytearray(WHOLE[:length])

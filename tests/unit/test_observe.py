@@ -72,8 +72,11 @@ class Engine:
         self.requests: list[tuple[dict[str, Any], int]] = []
         self.answers: list[Finished | Exception] = []
 
-    def run_probe(self, container: object, request: dict[str, Any], *, limit: int) -> Finished:
+    def run_probe(
+        self, container: object, request: dict[str, Any], *, limit: int, variables: object
+    ) -> Finished:
         assert container == "container"
+        assert variables is None, "only a trace has any"
         self.requests.append((request, limit))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):

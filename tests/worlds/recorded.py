@@ -1,6 +1,7 @@
 """Answers of the real loader, kept so that the model is compared with them without an engine.
 
-``python -m tests.worlds.recorded`` asks again and writes them, after a change of the generator.
+``python -m tests.worlds.recorded`` asks again and writes them, after a change of the generator;
+with ``--mutants`` it shows which of them notice a wrong rule.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from harness import cache, engine, owner
 from harness.loader.process import System
-from tests.worlds import facts
+from tests.worlds import facts, mutants
 from tests.worlds.comparing import Account, Failure, Outcome, compare
 from tests.worlds.generator import generate
 from tests.worlds.mutants import Case
@@ -117,8 +120,14 @@ def record(laboratory: Laboratory, kind: Kind, seeds: Sequence[int]) -> Iterator
         yield packed(compared.after, compared.real)
 
 
-def main() -> None:
-    """Record all anew."""
+@click.command(help="Ask the real loader for all recorded answers again, and write them.")
+@click.option("--mutants", "only_mutants", is_flag=True, help="Show who notices a wrong rule.")
+def main(only_mutants: bool) -> None:
+    """Record all anew; or, without an engine, show what the recorded worlds notice."""
+    if only_mutants:
+        for name in COUNTS:
+            click.echo(f"{name}\n\n{mutants.table(KINDS[name].libc, read(KINDS[name]).cases())}\n")
+        return
     client = engine.connect()
     content = {}
     for name, count in COUNTS.items():
@@ -129,7 +138,7 @@ def main() -> None:
             "worlds_digest": digest(kind, count),
             "worlds": list(record(laboratory, kind, range(count))),
         }
-        print(f"{name}: {count} worlds")
+        click.echo(f"{name}: {count} worlds")
     FILE.parent.mkdir(exist_ok=True)
     text = json.dumps(content, separators=(",", ":"), sort_keys=True)
     FILE.write_text(text.replace('{"outcomes"', '\n{"outcomes"') + "\n", encoding="utf-8")
