@@ -32,18 +32,20 @@ MAX_FILE = 8 << 30
 """Bytes of one member. The largest libraries of PyPI, for GPUs, have two thousand million."""
 
 MAX_RATIO = 20
-"""Bytes unpacked for each of the archive. Machine code has 3 to 5; deflate reaches 1032."""
+"""Bytes unpacked for each of a member, and of the archive: machine code has 3 to 5, and deflate
+reaches 1032."""
 
 FREE = 64 << 20
-"""Bytes that may be unpacked of any archive, however small."""
+"""Bytes that may be unpacked of any archive beyond that, however small."""
 
 IN_MEMORY = 32 << 20
-"""Bytes of a member that are kept in memory; the rest of it goes to a file."""
+"""Bytes of a member that are kept in memory, and that any may have; the rest goes to a file."""
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What installers unpack; the other methods of zip files have no bound on what a byte becomes."""
 
-CHUNK = 1 << 18
+FIRST, CHUNK = 4096, 1 << 18
+"""Bytes unpacked at once. Most members are no ELF files, which their first bytes tell."""
 
 NAME = re.compile(
     r"[\w.]+-v?\d[\w.!+]*(?:-\d\w*)?-(?P<python>[\w.]+)-(?P<abi>[\w.]+)-(?P<platform>[\w.]+)\.whl"
@@ -190,9 +192,10 @@ class _Member:
 
     def __init__(self, content: IO[bytes], info: zipfile.ZipInfo, budget: _Budget) -> None:
         self._content, self._size, self._budget = content, info.file_size, budget
-        self._head = bytearray()
+        self._name, self._most = info.filename, IN_MEMORY + MAX_RATIO * info.compress_size
+        self._head: list[bytes] = []
         self._tail: IO[bytes] | None = None
-        self._have = 0
+        self._kept = self._have = 0
         self._at = 0
 
     def __enter__(self) -> _Member:
@@ -208,33 +211,48 @@ class _Member:
 
     def read(self, size: int, /) -> bytes:
         """Read from there."""
-        end = min(self._at + size, self._size)
-        self._unpack(end)
-        end = min(end, self._have)
-        found = bytes(self._head[self._at : end])
-        if self._tail is not None and end > len(self._head):
-            start = max(self._at, len(self._head))
-            self._tail.seek(start - len(self._head))
-            found += self._tail.read(end - start)
+        start, end = self._at, min(self._at + size, self._size)
+        if end > self._have:
+            self._unpack(end)
+            end = min(end, self._have)
+        found = b""
+        while start + len(found) < min(end, self._kept):
+            found += self._piece(start + len(found), end)
+        if self._tail is not None and end > start + len(found):
+            self._tail.seek(start + len(found) - self._kept)
+            found += self._tail.read(end - start - len(found))
         self._at += len(found)
         return found
 
+    def _piece(self, start: int, end: int) -> bytes:
+        """Part of what is kept in memory, from a place on, as far as one chunk has it."""
+        if start < FIRST:
+            return self._head[0][start:end]
+        number, at = divmod(start - FIRST, CHUNK)
+        return self._head[1 + number][at : at + end - start]
+
     def _unpack(self, end: int) -> None:
         while self._have < end:
-            # Most members are no ELF files, which their first bytes tell.
-            chunk = self._content.read(CHUNK if self._have else 4096)
+            chunk = self._content.read(CHUNK if self._have else FIRST)
             if not chunk:
                 self._size = self._have
                 return
+            self._have += len(chunk)
             self._budget.spend(len(chunk))
-            if self._have < IN_MEMORY:
-                self._head += chunk
+            if self._have > self._most:
+                raise zipfile.BadZipFile(
+                    f"{self._name!r} unpacks to more than {MAX_RATIO} times its bytes and "
+                    f"{IN_MEMORY >> 20} MiB, as a zip bomb does"
+                )
+            # Each but the last has its full length, by which a place is found again.
+            if self._kept < IN_MEMORY:
+                self._head.append(chunk)
+                self._kept += len(chunk)
             else:
                 if self._tail is None:
                     self._tail = _scratch()
                 self._tail.seek(0, os.SEEK_END)
                 self._tail.write(chunk)
-            self._have += len(chunk)
 
 
 def _scratch() -> IO[bytes]:
