@@ -244,6 +244,19 @@ def test_what_is_wrong_with_a_file_is_told_in_words(content: bytes, words: str) 
     assert elf.Reader(io.BytesIO(content)).defines("x") is False
 
 
+@pytest.mark.parametrize("power", [41, 44, 50, 62, 63])
+def test_an_offset_that_no_file_system_has_is_an_error_of_the_file(
+    tmp_path: Path, power: int
+) -> None:
+    """Found by tests.fuzz: seeking there fails on a file, which it does not in memory."""
+    path = tmp_path / "x.so"
+    for at in (32, 64 + 8, DYNAMIC + 8):
+        path.write_bytes(edited((at, struct.pack("<Q", 1 << power))))
+        with path.open("rb") as stream:
+            assert isinstance(elf.read_object(stream), Object | Unloadable)
+        assert elf.read(path) is not None
+
+
 # In little.
 
 
