@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import struct
+import tempfile
 import time
 import tracemalloc
 import warnings
@@ -14,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness import cache, targets, wheel
 from harness.errors import ExitCode, TargetError
@@ -489,3 +492,36 @@ def test_nothing_is_written_for_a_wheel_that_is_read(
     before = sorted(tmp_path.rglob("*"))
     read(path)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    content=st.binary(max_size=1500),
+    reads=st.lists(st.tuples(st.integers(0, 1600), st.integers(0, 700)), max_size=12),
+    in_memory=st.sampled_from([0, 1, 16, 17, 80, 300, 5000]),
+)
+def test_any_part_of_a_member_is_what_it_is_in_the_file(
+    content: bytes, reads: list[tuple[int, int]], in_memory: int
+) -> None:
+    """Also where it goes over the ends of chunks, and from memory into the file."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.so", content)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        zipfile.ZipFile(stream) as archive,
+        archive.open("x.so") as packed,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        patch.setenv(cache.LOCATION_VARIABLE, folder)
+        for name, value in (("FIRST", 16), ("CHUNK", 64), ("IN_MEMORY", in_memory)):
+            patch.setattr(wheel, name, value)
+        budget = wheel._Budget(Path("x"), 1 << 20)
+        info = archive.getinfo("x.so")
+        with wheel._Member(packed, info, budget) as member:
+            patch.setattr(member, "_most", 1 << 20)
+            for offset, size in reads:
+                member.seek(offset)
+                assert member.read(size) == content[offset : offset + size]
