@@ -5,12 +5,10 @@ Changes know the fields of both formats, since random bytes alone are turned awa
 
 from __future__ import annotations
 
-import io
 import struct
-import warnings
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -57,6 +55,11 @@ NAMES: tuple[bytes, ...] = (
         b"sample-1.0.data/scripts/../x",
     ),
     *(b"d/" * 2000 + b"x.so", b"n" * 60_000 + b".so", "ä/ö.so".encode(), b"program", b"libz.so.1"),
+)
+
+EXTRAS = (
+    *(b"\1\0\x08\0" + b"\xff" * 8, b"\1\0\x18\0", b"up\5\0\1abcd", b"\1\0\0\0", b"\1", b"\0" * 9),
+    b"\1\0\x10\0" + b"\0" * 16,
 )
 
 STATEMENTS = (
@@ -183,7 +186,7 @@ def changed_elf(random: Random, content: bytes, others: Sequence[bytes]) -> byte
                 put(data, at, sizes[field], number(random, near), order)
             case 2 | 3:
                 at = _dynamic(content, table, entry, count, wide, order)
-                at += random.randrange(24) * 2 * word
+                at += random.randrange(14) * 2 * word
                 if random.randrange(2):
                     put(data, at, word, random.choice(TAGS), order)
                 else:
@@ -217,24 +220,34 @@ def python(random: Random) -> bytes:
 
 def wheel(random: Random, elves: Sequence[bytes]) -> bytes:
     """An archive whose members are odd, and which is whole as such."""
-    stream = io.BytesIO(random.choice((b"", b"", b"", b"#!/bin/sh\n", random.randbytes(40))))
-    stream.seek(0, io.SEEK_END)
-    with warnings.catch_warnings(), zipfile.ZipFile(stream, "a") as archive:
-        # Names that are there twice are meant.
-        warnings.simplefilter("ignore")
-        for _ in range(random.choice((0, 1, 2, 3, 8))):
-            info = zipfile.ZipInfo(f"m{random.randrange(9)}.so")
-            info.compress_type = random.choice((0, 0, *[8] * 40, 12, 14))
-            if random.randrange(3) == 0:
-                info.external_attr = number(random) & 0xFFFFFFFF
-            content = _content(random, elves)
-            if content.startswith(b"#py"):
-                info.filename = random.choice(("sample/__init__.py", "sample/sub.py", "x.py"))
-            elif random.randrange(2):
-                info.filename = random.choice(("sample/sample.so", "sample/_x.abi3.so", "tool"))
-            archive.writestr(info, content)
-        archive.comment = random.randbytes(random.choice((0, 0, 0, 30, 2000)))
-    return stream.getvalue()
+    members = []
+    for _ in range(random.choice((0, 1, 2, 3, 8))):
+        content = _content(random, elves)
+        names: Sequence[bytes] = (b"sample/sample.so", b"sample/_x.abi3.so", b"tool", b"x.so")
+        if content.startswith(b"#py"):
+            names = (b"sample/__init__.py", b"sample/sub.py", b"x.py")
+        elif random.randrange(4) == 0:
+            names = NAMES
+        members.append(
+            Member(
+                name=random.choice(names),
+                packed=_packed(content) if (method := random.choice((0, 8, 8))) else content,
+                size=len(content),
+                crc=zlib.crc32(content),
+                method=method if random.randrange(50) else random.choice((9, 12, 14, 99)),
+                flags=random.choice((0, 0, 0x800, 0x800, 0x808)) | (not random.randrange(90)),
+                attributes=number(random) & 0xFFFFFFFF if random.randrange(3) == 0 else 0,
+                extra=random.choice(EXTRAS) if random.randrange(9) == 0 else b"",
+            )
+        )
+    start = random.choice((b"", b"", b"", b"#!/bin/sh\n", random.randbytes(40)))
+    comment = random.randbytes(random.choice((0, 0, 0, 30, 2000)))
+    return start + archive(members, comment=comment)
+
+
+def _packed(content: bytes) -> bytes:
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return packer.compress(content) + packer.flush()
 
 
 def _content(random: Random, elves: Sequence[bytes]) -> bytes:
@@ -267,26 +280,42 @@ def bomb(random: Random, elves: Sequence[bytes]) -> bytes:
         put(header, 64 + 56 * index + 32, 8, size)
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = packer.compress(bytes(header)) + packer.flush(zlib.Z_FULL_FLUSH) + zeros(size >> 20)
-    members = [(f"m{n}.so".encode(), packed) for n in range(random.choice((1, 1, 2, 40)))]
-    declared = random.choice((size + len(header), size + len(header), 10, 1 << 31, 0xFFFFFFFF))
-    return _archive(members, declared, together=bool(random.randrange(2)))
+    size = random.choice((size + len(header), size + len(header), 10, 1 << 31, 0xFFFFFFFF))
+    members = [
+        Member(name=b"m%d.so" % n, packed=packed, size=size, crc=0, method=8)
+        for n in range(random.choice((1, 1, 2, 40)))
+    ]
+    return archive(members, together=bool(random.randrange(2)))
 
 
-def _archive(members: Sequence[tuple[bytes, bytes]], size: int, *, together: bool) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A file of an archive, as its table of contents has it."""
+
+    name: bytes
+    packed: bytes
+    size: int
+    crc: int
+    method: int
+    flags: int = 0
+    attributes: int = 0
+    extra: bytes = b""
+
+
+def archive(members: Sequence[Member], *, comment: bytes = b"", together: bool = False) -> bytes:
     """A zip file by hand; ``together``: all members are the same bytes of it."""
     body, directory = b"", b""
     start = 0
-    for name, packed in members:
+    for one in members:
+        sizes = (one.crc, len(one.packed), one.size, len(one.name), len(one.extra))
         if not together or not body:
             start = len(body)
-            body += struct.pack(
-                "<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 0, 0, len(packed), size, len(name), 0
-            )
-            body += name + packed
-        fields = (20, 20, 0, 8, 0, 0, 0, len(packed), size, len(name), 0, 0, 0, 0, 0, start)
-        directory += struct.pack("<4s6H3I5H2I", b"PK\1\2", *fields) + name
-    end = (0, 0, len(members), len(members), len(directory), len(body), 0)
-    return body + directory + struct.pack("<4s4H2IH", b"PK\5\6", *end)
+            body += struct.pack("<4s5H3I2H", b"PK\3\4", 20, one.flags, one.method, 0, 0, *sizes)
+            body += one.name + one.extra + one.packed
+        fields = (20, 20, one.flags, one.method, 0, 0, *sizes, 0, 0, 0, one.attributes, start)
+        directory += struct.pack("<4s6H3I5H2I", b"PK\1\2", *fields) + one.name + one.extra
+    end = (0, 0, len(members), len(members), len(directory), len(body), len(comment))
+    return body + directory + struct.pack("<4s4H2IH", b"PK\5\6", *end) + comment
 
 
 CENTRAL = (
@@ -324,7 +353,7 @@ def changed_wheel(random: Random, content: bytes, elves: Sequence[bytes]) -> byt
                 else:
                     data[at + 46 : at + 46 + len(name)] = name
             case 3:
-                extra = random.choice((b"\1\0\x08\0" + b"\xff" * 8, b"\1\0\x18\0", b"up\5\0\1abcd"))
+                extra = random.choice(EXTRAS)
                 data[at + 46 : at + 46] = extra
                 put(data, at + 30, 2, len(extra))
             case _:
@@ -394,4 +423,4 @@ KINDS: dict[str, tuple[int, str, Maker]] = {
     ),
     "wheel, bomb": (0, "sample-1.0-py3-none-linux_x86_64.whl", bomb),
 }
-"""Name → share of a hundred, file name, and what makes one. Bombs and directories: one in 500."""
+"""Name → share of a hundred, file name, and what makes one. Bombs and directories are rarer."""

@@ -11,6 +11,7 @@ from random import Random
 
 from harness import elf, targets, tools
 from harness.errors import TargetError
+from harness.loader.objects import Object
 from tests.fuzz import mutations
 
 DIRECTORY = "directory or environment"
@@ -42,7 +43,7 @@ def elves(folder: Path) -> list[bytes]:
 
 def chosen(random: Random) -> str:
     """A kind of input; those that cost most are rare."""
-    if random.randrange(250) == 0:
+    if random.randrange(80) == 0:
         return random.choice(("wheel, bomb", DIRECTORY))
     kinds = [*mutations.KINDS]
     return random.choices(kinds, [mutations.KINDS[kind][0] for kind in kinds])[0]
@@ -69,10 +70,13 @@ def _read(kind: str, path: Path, size: int) -> Trial:
             outcome = "read, with unreadable files"
         elif not any(target.files.files for target in found):
             outcome = "read, without ELF files"
-        # For people and machines: every word of it can be written.
-        repr(found).encode()
         for target in found:
-            "".join((*target.unreadable.values(), *target.files.files, *target.reached)).encode()
+            # Whatever is in them, it can be written for people and machines.
+            words = [*target.files.files, *target.files.links.values(), *target.reached]
+            for file in target.files.files.values():
+                if isinstance(file, Object):
+                    words += [*file.needed, file.rpath or "", file.runpath or "", file.soname or ""]
+            "".join((*words, *target.unreadable.values(), *target.notes)).encode()
     except TargetError as error:
         str(error).encode()
         outcome = "refused"
