@@ -179,12 +179,13 @@ class _Maker:
     def _twice(self, libraries: dict[str, Library]) -> list[Opening]:
         """A name both in a configured directory and in a default one."""
         dice = self.dice
-        name = "libtwice.so"
+        name = "libtwice.so.1"
         for directory in (CONFIGURED, dice.one(defaults(self.kind))):
             path = f"{directory}/{name}"
             libraries[path] = Library(number=len(libraries), soname=name)
             self.paths.append(path)
-        return [Opening(name=name, caller=0)]
+        # The cache knows it by the other name as well.
+        return [Opening(name=dice.one([name, name, "libtwice.so.01"]))]
 
     def _directory(self) -> str:
         """Where a library lies."""
