@@ -61,6 +61,7 @@ def report(results: Iterable[Result]) -> list[str]:
     lines: list[str] = []
     for accounts in groups.values():
         said: dict[Advice, None] = {}
+        lines += [""] if lines else []
         for group in accounts.values():
             explanation = of(group[0].evidence)
             assert explanation is not None  # that is why it is here
@@ -68,6 +69,7 @@ def report(results: Iterable[Result]) -> list[str]:
             for result in group:
                 said |= dict.fromkeys(each.advice if (each := of(result.evidence)) else ())
         # By reader, whichever account it came with.
+        lines.append("")
         lines += advice.lines(sorted(said, key=lambda one: [*advice.Reader].index(one.reader)))
     return lines
 
