@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache as cache_in_process
+from pathlib import Path
 from typing import Any
 
 from docker.errors import DockerException
 from requests import RequestException
 
 from harness import containers, engine, lddebug
+from harness.check import advice, verdicts
+from harness.check.advice import Advice
+from harness.check.builds import Python
+from harness.check.tree import directory as read_directory
 from harness.containers import Containers, Finished
 from harness.errors import HarnessError
-from harness.explanation import EXPLANATION
+from harness.explanation import EXPLANATION, Explanation
 from harness.extensions import module_name, tree_name
 from harness.foreseen import Foreseen
 from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
-from harness.plan import Cell, where
+from harness.plan import Cell, Interpreter, where
 from harness.prepared import Prepared
 
 SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
@@ -57,11 +63,29 @@ def trace(cell: Cell, prepared: Prepared, pool: Containers, library: str) -> tup
 def explained(
     cell: Cell, outcome: Outcome, foresight: Foreseen, prepared: Prepared, pool: Containers
 ) -> Outcome:
-    """An outcome with both accounts of it: by the loader's rules, and the loader's own."""
+    """An outcome with both accounts of it, by the loader's rules and the loader's own, and advice.
+
+    The advice is what ``pbs-matrix check`` says of the same files.
+    """
     library = outcome.missing_library or foresight.prediction.library
-    told = trace(cell, prepared, pool, library) if library else ()
-    explanation = {"account": foresight.account, "trace": list(told)}
-    return replace(outcome, evidence={**outcome.evidence, EXPLANATION: explanation})
+    tree = prepared.extension(cell).tree
+    assert tree is not None  # else nothing would have been foreseen
+    explanation = Explanation(
+        account=foresight.account,
+        trace=trace(cell, prepared, pool, library) if library else (),
+        advice=_advice(tree, cell.environment.interpreter),
+    )
+    evidence = {**outcome.evidence, EXPLANATION: explanation.model_dump(mode="json")}
+    return replace(outcome, evidence=evidence)
+
+
+@cache_in_process
+def _advice(tree: Path, interpreter: Interpreter) -> tuple[Advice, ...]:
+    """What to do about the files of a tree, for an interpreter's CPython and platform."""
+    python = Python.parse(interpreter.python)
+    target = read_directory(tree / "site")
+    finding = verdicts.check(target, [python] if python else [], [str(interpreter.platform)])
+    return advice.advise([finding])
 
 
 def _ask(

@@ -275,9 +275,9 @@ def check(arguments: tuple[str, ...]) -> None:
     A parser of its own, since click takes longer to load than a wheel to check: see
     harness/front.py.
     """
-    from harness import checkcommand
+    from harness.check import command
 
-    sys.exit(checkcommand.main(arguments))
+    sys.exit(command.main(arguments))
 
 
 @main.command("try")

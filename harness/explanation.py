@@ -1,45 +1,79 @@
-"""Why imports fail, for people: the account by the loader's rules, and the loader's own trace."""
+"""Why imports fail, for people: by the loader's rules, its own trace, and what to do about it."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from pydantic import BaseModel, ConfigDict
+
+from harness.check import advice
+from harness.check.advice import Advice
 from harness.results import Result
+from harness.why import wrapped
 
 EXPLANATION = "explanation"
 """Key of the evidence that holds one."""
 
-WIDTH = 96
+WIDTH = 100
 
 
-def lines(explanation: Mapping[str, Any]) -> list[str]:
-    """An explanation as lines of text."""
-    found = textwrap.wrap(
-        explanation["account"], WIDTH, break_long_words=False, break_on_hyphens=False
-    )
-    if explanation["trace"]:
-        found += ["The loader's own account (LD_DEBUG=libs,files):"]
-        found += [f"  {line}" for line in explanation["trace"]]
-    return found
+class Explanation(BaseModel):
+    """Two accounts of one failed import, and advice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    account: str
+    """By the loader's rules; empty where these say that nothing is missing."""
+    trace: tuple[str, ...]
+    """The loader's own lines about the library; none where it does not tell."""
+    advice: tuple[Advice, ...]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Both accounts as lines of text."""
+        found = wrapped(self.account, 0, WIDTH)
+        if self.trace:
+            found.append("The loader's own account (LD_DEBUG=libs,files):")
+            found += [f"  {line}" for line in self.trace]
+        return found
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it as lines of text."""
+        return [*self.reasons, *advice.lines(self.advice)]
+
+
+def of(evidence: dict[str, object]) -> Explanation | None:
+    """The explanation among an outcome's evidence, if there is one."""
+    found = evidence.get(EXPLANATION)
+    return Explanation.model_validate(found) if found is not None else None
 
 
 def report(results: Iterable[Result]) -> list[str]:
-    """What the results explain, as lines of text: the same words once, for all that they are of."""
-    groups: dict[str, list[Result]] = {}
+    """What the results explain, as lines: the same words once, for all cells that they are of.
+
+    The accounts of one extension come together, and after them what to do about it.
+    """
+    groups: dict[str, dict[str, list[Result]]] = {}
     for result in results:
-        if EXPLANATION in result.evidence:
-            key = f"{result.extension} {result.evidence[EXPLANATION]['account']}"
-            groups.setdefault(key, []).append(result)
-    found: list[str] = []
-    for group in groups.values():
-        found += [f"{_of(group)}", *(f"  {line}" for line in lines(group[0].evidence[EXPLANATION]))]
-    return found
+        if found := of(result.evidence):
+            groups.setdefault(result.extension, {}).setdefault(found.account, []).append(result)
+    lines: list[str] = []
+    for accounts in groups.values():
+        said: dict[Advice, None] = {}
+        lines += [""] if lines else []
+        for group in accounts.values():
+            explanation = of(group[0].evidence)
+            assert explanation is not None  # that is why it is here
+            lines += [_of(group), *(f"  {line}" for line in explanation.reasons)]
+            for result in group:
+                said |= dict.fromkeys(each.advice if (each := of(result.evidence)) else ())
+        # By reader, whichever account it came with.
+        lines.append("")
+        lines += advice.lines(sorted(said, key=lambda one: [*advice.Reader].index(one.reader)))
+    return lines
 
 
 def _of(group: list[Result]) -> str:
     first, *others = (result.id for result in group)
-    if not others:
-        return first
-    return f"{first} and {len(others)} more"
+    return f"{first} and {len(others)} more" if others else first

@@ -29,7 +29,7 @@ class Foreseen:
     prediction: Prediction
     setting: Setting
     others: tuple[str, ...]
-    """Extension modules of which it cannot be seen whether the import opens them."""
+    """Modules and plugins of which it cannot be seen whether the import opens them."""
     predict: Callable[[str], Prediction]
     """What would come of opening one of them."""
 

@@ -12,10 +12,10 @@ import sys
 def main() -> None:
     """Run the command that the arguments name."""
     if sys.argv[1:2] == ["check"]:
-        from harness import checkcommand
+        from harness.check import command
 
         try:
-            sys.exit(checkcommand.main(sys.argv[2:]))
+            sys.exit(command.main(sys.argv[2:]))
         except KeyboardInterrupt:
             sys.exit(130)
     from harness import cli

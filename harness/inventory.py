@@ -83,20 +83,30 @@ def of_folder(folder: Path) -> Inventory:
 
 @cache_in_process
 def imported(tree: Path, module: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Paths of the extension modules that an import opens, in order, and of all others.
+    """Paths of the extension modules that an import opens, in order; and what else it may open.
 
     ``tree`` holds ``site/`` and, as ``files.json``, what is in it. By what its import statements
-    show without being run (:mod:`harness.imports`): one in a function or a ``try`` is among the
-    others.
+    show without being run (:mod:`harness.imports`). One in a function or a ``try`` is among what
+    else it may open, and so are plugins: libraries that no other file of the tree needs.
     """
-    listed = load(tree / "files.json").modules
-    extensions = {_name(path.removeprefix("/site/")): path for path in listed}
+    listed = load(tree / "files.json")
+    extensions = {_name(path.removeprefix("/site/")): path for path in listed.modules}
     sources = {
         _name(path.relative_to(tree / "site").as_posix()): path.read_bytes
         for path in (tree / "site").rglob("*.py")
     }
     opened = [extensions[name] for name in imports.reached([module], sources, extensions)]
-    return tuple(opened), tuple(path for path in listed if path not in opened)
+    objects = {p: o for p, o in listed.files.files.items() if isinstance(o, Object)}
+    needed = {posixpath.basename(name) for found in objects.values() for name in found.needed}
+    plugins = [
+        path
+        for path, found in objects.items()
+        if not found.is_program
+        and path not in listed.modules
+        and not {posixpath.basename(path), found.soname} & needed
+    ]
+    modules = (path for path in listed.modules if path not in opened)
+    return tuple(opened), (*modules, *plugins)
 
 
 def _name(path: str) -> str:

@@ -389,10 +389,10 @@ def pytest_runtest_makereport(
 
 def _why(outcome: Outcome) -> list[str]:
     """What the outcome's evidence has to say of the loader, as lines."""
-    from harness.explanation import EXPLANATION, lines
+    from harness import explanation
 
-    found = outcome.evidence.get(EXPLANATION)
-    return lines(found) if isinstance(found, dict) else []
+    found = explanation.of(outcome.evidence)
+    return found.lines if found else []
 
 
 def _marks(cell: Cell) -> list[str]:

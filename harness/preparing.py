@@ -14,15 +14,7 @@ from pathlib import Path
 
 import docker
 
-from harness import (
-    binfmt,
-    containers,
-    engine,
-    extensions,
-    interpreters,
-    systems,
-    uvbinary,
-)
+from harness import binfmt, containers, engine, extensions, interpreters, systems, uvbinary
 from harness.builder import Builder
 from harness.errors import (
     DiskFullError,

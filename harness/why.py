@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from harness.loader.objects import Object
 from harness.loader.process import Look, Search, Step, Variables
 
 LIBPYTHON = "libpython"
+
+WIDTH = 80
+"""Columns of what is printed for people, wherever they read it."""
 
 MANY = 6
 """Default directories beyond which their names help nobody."""
@@ -172,3 +176,15 @@ def _default_directories(look: Look, search: Search, setting: Setting) -> list[s
 def _found(search: Search) -> str | None:
     """Of the system's library: where; the other places say so themselves."""
     return f"it is the system's, {search.found}" if search.found is not None else None
+
+
+def wrapped(text: str, indent: int, width: int = WIDTH) -> list[str]:
+    """Words as lines; of a list entry (indented by 2) the further ones stand below its text."""
+    return textwrap.wrap(
+        printable(text),
+        width - 1,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + (2 if indent == 2 else 0)),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness import builds
-from harness.builds import Libc, Python
+from harness.check import builds
+from harness.check.builds import Libc, Python
 
 TABLE = Path(builds.__file__).parent / "data" / "uv_releases.tsv"
 PLATFORMS = (

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from harness import elf, targets, tools
+from harness import elf, tools
+from harness.check import targets
 from harness.errors import TargetError
 from harness.loader.objects import Object
 from tests.fuzz import mutations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.check.target import SCRIPTS, SITE, Module, Target
 from harness.loader.files import Files
 from harness.loader.objects import X86_64, Architecture, Object
-from harness.target import SCRIPTS, SITE, Module, Target
 
 LIBPYTHON = "libpython3.13.so.1.0"
 SUFFIX = ".cpython-313-x86_64-linux-gnu.so"

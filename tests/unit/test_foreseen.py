@@ -240,3 +240,28 @@ def test_what_an_import_may_open_is_foreseen_once_it_shows_that_it_did(foresee: 
     assert not found.given(unheard_of).prediction.agrees(
         unheard_of.reason, unheard_of.missing_library
     )
+
+
+def test_a_plugin_that_the_package_opens_by_itself_is_foreseen_once_it_has(
+    foresee: Foresee,
+) -> None:
+    """A library that others need is none: it is loaded with them, or not at all."""
+    files = {
+        "/site/sample.so": thing("libhelper.so"),
+        "/site/libhelper.so": thing(soname="libhelper.so"),
+        "/site/plugin.so": thing(LIBPYTHON),
+    }
+    sample = Inventory(files=Files(files=files), modules=SAMPLE.modules)
+    found = foresee(
+        sample_cell(),
+        STATIC,
+        sample=sample,
+        system=replace(
+            SYSTEM,
+            files=SYSTEM.files
+            | Files(links={"/usr/lib/libhelper.so": "/opt/extensions/sample/site/libhelper.so"}),
+        ),
+    )
+    assert found.prediction.outcome is Reason.IMPORTS
+    assert found.others == ("/site/plugin.so",)
+    assert found.given(GONE).prediction.needed_by == "/opt/extensions/sample/site/plugin.so"

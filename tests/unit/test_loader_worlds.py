@@ -13,7 +13,7 @@ MAX_SIZE = 300_000
 """Bytes of the recorded answers."""
 
 
-@pytest.fixture(scope="module", params=sorted(recorded.COUNTS))
+@pytest.fixture(scope="module", params=sorted(recorded.SEEDS))
 def kept(request: pytest.FixtureRequest) -> Recorded:
     return recorded.read(KINDS[request.param])
 

@@ -22,6 +22,7 @@ from harness.outcome import Outcome, Reason, Stage, untestable
 from harness.plan import Cell, Selection
 from harness.platforms import Platform
 from harness.prediction import Prediction
+from harness.prepared import PreparedExtension
 from harness.sources import Source
 from harness.trial import Trial
 from harness.verdict import Status
@@ -206,18 +207,25 @@ class Foresight:
 
 
 class Prepared:
+    def __init__(self, tree: Path) -> None:
+        (tree / "site").mkdir(exist_ok=True)
+        self._tree = tree
+
     def pins(self, cell: Cell) -> dict[str, object]:
         return {}
 
+    def extension(self, cell: Cell) -> PreparedExtension:
+        return PreparedExtension(tree=self._tree)
+
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> Any:
+def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Runs a cell that ends so, as was foreseen or not."""
 
     def make(outcome: Outcome, prediction: Prediction | None) -> list[Any]:
         reaped: list[str] = []
         foresight = Foresight(prediction) if prediction else None
-        monkeypatch.setattr(preparing, "prepare", lambda *a, **k: Prepared())
+        monkeypatch.setattr(preparing, "prepare", lambda *a, **k: Prepared(tmp_path))
         monkeypatch.setattr(foreseen, "foresee", lambda cell, prepared: foresight)
         monkeypatch.setattr(cells, "observe", lambda *a: outcome)
         monkeypatch.setattr(cells, "trace", lambda *a: ("find library=x",))
@@ -245,6 +253,8 @@ def test_whatever_happens_in_a_trial_is_as_expected_and_a_failure_is_explained(r
     assert result.evidence["explanation"] == {
         "account": "Nothing searches there.",
         "trace": ["find library=x"],
+        # There is nothing in this tree that could be advised about.
+        "advice": [],
     }
     assert trial.exit_code([result]) == 1
     assert "imports in 0 of 1 environments, fails in 1, was not tested in 0" in trial.summary(

@@ -17,6 +17,7 @@ from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Cell, Expected
 from harness.plugin import Run
 from harness.prediction import Prediction
+from harness.prepared import PreparedExtension
 from harness.results import Result, read
 from harness.verdict import Status
 from tests.unit.sample_cell import sample_cell, sample_check
@@ -48,6 +49,13 @@ class Foresight:
 
 
 class Prepared:
+    def __init__(self, tree: Path) -> None:
+        (tree / "site").mkdir(exist_ok=True)
+        self._tree = tree
+
+    def extension(self, cell: Cell) -> PreparedExtension:
+        return PreparedExtension(tree=self._tree)
+
     def pins(self, cell: Cell) -> dict[str, object]:
         return {"image": f"of {cell.id}"}
 
@@ -56,7 +64,7 @@ RunOf = Callable[..., Run]
 
 
 @pytest.fixture
-def run_of(monkeypatch: pytest.MonkeyPatch) -> RunOf:
+def run_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunOf:
     """A run in every cell of which this happens; None where no container may be asked."""
 
     def make(
@@ -71,7 +79,7 @@ def run_of(monkeypatch: pytest.MonkeyPatch) -> RunOf:
 
         run = Run(cast(pytest.Config, Config(allow_untestable=allow_untestable)))
         if outcome is not None:
-            run.__dict__.update(prepared=Prepared(), _containers=None)
+            run.__dict__.update(prepared=Prepared(tmp_path), _containers=None)
         monkeypatch.setattr(cells, "observe", observe)
         foresight = Foresight(prediction) if prediction else None
         monkeypatch.setattr(foreseen, "foresee", lambda cell, prepared: foresight)

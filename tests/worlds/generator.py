@@ -78,6 +78,7 @@ class _Maker:
         self.kind = kind
         self.paths: list[str] = []
         self.opened: list[int] = []
+        self.directory = self.dice.one([ROOT, *DIRECTORIES, "/"])
 
     def world(self) -> World:
         """All of it."""
@@ -131,7 +132,7 @@ class _Maker:
             runs_ldconfig=runs,
             removed=removed,
             program=dice.weighted([(6, program), (2, f"{ROOT}/run")]),
-            directory=dice.one([ROOT, f"{ROOT}/a", f"{ROOT}/bin", "/"]),
+            directory=self.directory,
             library_path=self._library_path() if dice.chance(50) else "",
             preload=self._preload() if dice.chance(20) else "",
             openings=tuple(openings),
@@ -178,12 +179,13 @@ class _Maker:
     def _twice(self, libraries: dict[str, Library]) -> list[Opening]:
         """A name both in a configured directory and in a default one."""
         dice = self.dice
-        name = "libtwice.so"
+        name = "libtwice.so.1"
         for directory in (CONFIGURED, dice.one(defaults(self.kind))):
             path = f"{directory}/{name}"
             libraries[path] = Library(number=len(libraries), soname=name)
             self.paths.append(path)
-        return [Opening(name=name, caller=0)]
+        # The cache knows it by the other name as well.
+        return [Opening(name=dice.one([name, name, "libtwice.so.01"]))]
 
     def _directory(self) -> str:
         """Where a library lies."""
@@ -285,10 +287,11 @@ class _Maker:
                     (10, "$ORIGIN"),
                     (4, "${ORIGIN}"),
                     (4, f"{absolute}//"),
-                    (4, ""),
-                    (2, "."),
-                    (4, directory),
-                    (3, f"../{directory}"),
+                    (5, ""),
+                    (3, "."),
+                    (3, directory),
+                    (2, f"../{directory}"),
+                    (8, posixpath.relpath(posixpath.dirname(dice.one(self.paths)), self.directory)),
                     (3, f"{ROOT}/$LIB"),
                     (2, "$ORIGIN/../${LIB}"),
                     (2, f"{ROOT}/$PLATFORM"),
@@ -336,10 +339,11 @@ class _Maker:
         library_of = f"/usr/lib/{self.kind.platform.triplet}"
         shapes = [
             (40, name),
-            (25, path),
+            (18, path),
+            (7, "//".join(posixpath.split(path))),
             (6, f"{dice.one(DIRECTORIES)}/{name}"),
             (5, f"$ORIGIN/{name}"),
-            (4, posixpath.relpath(path, ROOT)),
+            (6, posixpath.relpath(path, self.directory)),
             (3, f"{dice.one(DIRECTORIES)}//{name}"),
             (3, f"{ROOT}/link/{name}"),
             (2, f"{ROOT}/loop/{name}"),
@@ -350,7 +354,7 @@ class _Maker:
             (1, posixpath.basename(self.kind.interpreter)),
             # Both by other paths than the loader knows them by.
             (1, f"{library_of}/{posixpath.basename(self.kind.interpreter)}"),
-            (1, f"{library_of}/{self.kind.c_library}"),
+            (2, f"{library_of}/libc.so.6"),
             (1, f"{dice.one(defaults(self.kind))}/{self.kind.c_library}"),
             (1, f"$LIB{name}"),
             (1, f"{path}/"),
@@ -382,7 +386,7 @@ class _Maker:
                     (6, dice.one(self.paths)),
                     (3, posixpath.relpath(dice.one(self.paths), posixpath.dirname(path))),
                     (1, "libnowhere.so"),
-                    (1, posixpath.basename(path)),
+                    (4, posixpath.basename(path)),
                 ]
             )
             if path not in libraries and not self._is_within(path, libraries):

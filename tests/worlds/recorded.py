@@ -24,8 +24,19 @@ from tests.worlds.world import KINDS, Changes, Kind, World
 
 FILE = Path(__file__).parent.parent / "unit" / "data" / "loader_worlds.json"
 
-COUNTS = {"glibc x86_64": 120, "glibc aarch64": 30, "musl x86_64": 60, "musl aarch64": 15}
-"""Worlds of each kind, from number 0 on."""
+# After the first ones, some that rest on what is seldom met: empty elements of a search path, links
+# that are loops, double slashes in $ORIGIN; and for musl relative origins.
+RARE = {
+    "glibc x86_64": (591, 751, 156, 242, 268, 304, 337, 461, 747),
+    "musl x86_64": (360, 456, 791),
+}
+SEEDS = {
+    "glibc x86_64": (*range(120), *RARE["glibc x86_64"]),
+    "glibc aarch64": tuple(range(30)),
+    "musl x86_64": (*range(60), *RARE["musl x86_64"]),
+    "musl aarch64": tuple(range(15)),
+}
+"""Numbers of the worlds of each kind."""
 
 
 def read(kind: Kind) -> Recorded:
@@ -44,17 +55,17 @@ class Recorded:
     @property
     def is_current(self) -> bool:
         """Whether the generator still makes the worlds that the real loader was asked about."""
-        return bool(self.content["worlds_digest"] == digest(self.kind, len(self.content["worlds"])))
+        return bool(self.content["worlds_digest"] == digest(self.kind))
 
     def cases(self) -> Iterator[Case]:
         """World, system, what ldconfig changed, and what the real loader said."""
-        for seed, packed in enumerate(self.content["worlds"]):
+        for seed, packed in zip(SEEDS[str(self.kind)], self.content["worlds"], strict=True):
             yield generate(seed, self.kind), self.system, _changes(packed), _account(packed)
 
 
-def digest(kind: Kind, count: int) -> str:
+def digest(kind: Kind) -> str:
     """Of the worlds that the generator makes."""
-    return cache.digest([repr(generate(seed, kind)) for seed in range(count)])
+    return cache.digest([repr(generate(seed, kind)) for seed in SEEDS[str(kind)]])
 
 
 def packed(after: Changes, real: Account) -> dict[str, Any]:
@@ -125,20 +136,20 @@ def record(laboratory: Laboratory, kind: Kind, seeds: Sequence[int]) -> Iterator
 def main(only_mutants: bool) -> None:
     """Record all anew; or, without an engine, show what the recorded worlds notice."""
     if only_mutants:
-        for name in COUNTS:
+        for name in SEEDS:
             click.echo(f"{name}\n\n{mutants.table(KINDS[name].libc, read(KINDS[name]).cases())}\n")
         return
     client = engine.connect()
     content = {}
-    for name, count in COUNTS.items():
+    for name, seeds in SEEDS.items():
         kind = KINDS[name]
         laboratory = Laboratory(client, kind, run=owner.new_run(), owner=owner.this_process())
         content[name] = {
             "system": facts.SYSTEM.dump_python(laboratory.system, mode="json"),
-            "worlds_digest": digest(kind, count),
-            "worlds": list(record(laboratory, kind, range(count))),
+            "worlds_digest": digest(kind),
+            "worlds": list(record(laboratory, kind, seeds)),
         }
-        click.echo(f"{name}: {count} worlds")
+        click.echo(f"{name}: {len(seeds)} worlds")
     FILE.parent.mkdir(exist_ok=True)
     text = json.dumps(content, separators=(",", ":"), sort_keys=True)
     FILE.write_text(text.replace('{"outcomes"', '\n{"outcomes"') + "\n", encoding="utf-8")

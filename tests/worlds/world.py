@@ -15,7 +15,7 @@ from harness.platforms import Platform
 ROOT = "/w"
 """Where every world lies, one after the other."""
 
-FOLDERS = (f"{ROOT}/a", f"{ROOT}/b", f"{ROOT}/c", f"{ROOT}/bin")
+FOLDERS = (f"{ROOT}/a/sub", f"{ROOT}/b", f"{ROOT}/c", f"{ROOT}/bin")
 """Directories that are there in every world."""
 
 ARCHITECTURES = {Platform.X86_64: X86_64, Platform.AARCH64: AARCH64}

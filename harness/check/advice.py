@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness import baseline
-from harness.checking import Cell, Failure, Finding, Role, Row, Verdict, called
+from harness.check import baseline
+from harness.check.verdicts import Cell, Failure, Finding, Role, Row, Verdict, called
 from harness.releases import LinkModel
-from harness.why import printable
+from harness.why import printable, wrapped
 
 FEW = 4
 """File names that a command is given before it says `…` instead."""
@@ -71,6 +71,19 @@ def advise(findings: Sequence[Finding]) -> tuple[Advice, ...]:
             )
         )
     return tuple(dict.fromkeys(found))
+
+
+def lines(advice: Iterable[Advice]) -> list[str]:
+    """Advice as lines of text, under a heading for each reader."""
+    found: list[str] = []
+    reader = None
+    for one in advice:
+        if one.reader is not reader:
+            found += ([""] if found else []) + [f"{one.reader.heading}:"]
+            reader = one.reader
+        found += wrapped(f"- {one.text}", 2)
+        found += [f"      {line}".rstrip() for line in one.code.splitlines()]
+    return found
 
 
 def _for_users(rows: Iterable[Row], failures: Sequence[Failure]) -> list[Advice]:

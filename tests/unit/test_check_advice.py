@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness import advice, checking
-from harness.advice import Reader
+from harness.check import advice, verdicts
+from harness.check.advice import Reader
 from harness.loader.objects import AARCH64, Object
 from tests.unit.made_targets import LIBPYTHON, SUFFIX, library, target
 
@@ -12,7 +12,7 @@ def said(*modules: Object, programs: dict[str, Object] | None = None) -> dict[Re
     """All that is said to each reader of a target with these modules, code included."""
     named = {f"_{number}{SUFFIX}": module for number, module in enumerate(modules)}
     found: dict[Reader, str] = {}
-    for one in advice.advise([checking.check(target(named, programs=programs))]):
+    for one in advice.advise([verdicts.check(target(named, programs=programs))]):
         found[one.reader] = f"{found.get(one.reader, '')}{one.text}\n{one.code}\n"
     return found
 
@@ -89,7 +89,7 @@ def test_the_same_is_said_once_for_all_machines_and_modules() -> None:
         {"_a.so": library(LIBPYTHON), "_b.so": library(LIBPYTHON, architecture=AARCH64)},
         tags=frozenset({"cp313-cp313-linux_x86_64"}),
     )
-    found = advice.advise([checking.check(made)])
+    found = advice.advise([verdicts.check(made)])
     assert len(found) == len({(one.reader, one.text, one.code) for one in found})
     assert sum("--reinstall" in one.code for one in found) == 1
     assert sum("use release" in one.text for one in found) == 2

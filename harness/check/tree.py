@@ -17,10 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from harness import elf
-from harness.errors import TargetError
-from harness.loader.files import Files
-from harness.loader.objects import Object
-from harness.target import (
+from harness.check.target import (
     MAX_SOURCE,
     SCRIPTS,
     SITE,
@@ -31,6 +28,9 @@ from harness.target import (
     may_be_elf,
     place,
 )
+from harness.errors import TargetError
+from harness.loader.files import Files
+from harness.loader.objects import Object
 
 MAX_ENTRIES = 1_000_000
 """Files of a directory. Large environments have some hundred thousand."""

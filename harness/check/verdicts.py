@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness import baseline, builds, why
-from harness.builds import Build, Era, Libc, Machine, Python
+from harness import why
+from harness.check import baseline, builds
+from harness.check.builds import Build, Era, Libc, Machine, Python
+from harness.check.target import SCRIPTS, SITE, Module, Target
+from harness.check.thismachine import Here
 from harness.loader.objects import Object
 from harness.loader.process import Answer, Process, Search, System, Variables
 from harness.prediction import importer
 from harness.releases import LinkModel
-from harness.target import SCRIPTS, SITE, Module, Target
-from harness.thismachine import Here
 
 DEFAULT_PYTHON = Python(13)
 """Of files that do not say what CPython they are for."""

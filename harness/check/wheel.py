@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from harness.check.target import MAX_SOURCE, Draft, Target, may_be_elf, place
 from harness.errors import TargetError
-from harness.target import MAX_SOURCE, Draft, Target, may_be_elf, place
 
 MAX_DIRECTORY = 32 << 20
 """Bytes of the archive's table of contents, which is read whole."""

@@ -6,13 +6,12 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness import advice, baseline, builds
-from harness.builds import Python
-from harness.checking import Cell, Failure, Finding, Need, Row, Verdict, called
+from harness.check import advice, baseline, builds
+from harness.check.builds import Python
+from harness.check.verdicts import Cell, Failure, Finding, Need, Row, Verdict, called
 from harness.releases import LinkModel
-from harness.why import printable
+from harness.why import printable, wrapped
 
-WIDTH = 80
 LABEL = 10
 """Columns of what stands before the cells of a table, at least."""
 
@@ -70,7 +69,7 @@ def render(section: Section, *, verbose: bool = False) -> str:
     """All that there is to say of one section, ready to be printed."""
     lines = [printable(section.name)]
     if section.rows:
-        lines += _wrapped(_verdict(section), 0)
+        lines += wrapped(_verdict(section), 0)
     for table in _tables(section.rows):
         lines += ["", *table]
     for part in (
@@ -80,7 +79,7 @@ def render(section: Section, *, verbose: bool = False) -> str:
         _missing(section, verbose),
         _notes(section),
         _files(section, verbose),
-        _advice(section),
+        advice.lines(advice.advise(section.findings)),
         _unchecked(section),
     ):
         if part:
@@ -198,7 +197,7 @@ def _here(section: Section, verbose: bool) -> list[str]:
         lines += [f"{start}: FAILS"]
         shown = finding.here if verbose else finding.here[:FEW]
         for failure in shown:
-            lines += _wrapped(f"import {failure.module}: {failure.words}", 2)
+            lines += wrapped(f"import {failure.module}: {failure.words}", 2)
         if len(finding.here) > len(shown):
             lines.append(f"  and {len(finding.here) - len(shown)} more (-v names all)")
     return lines
@@ -225,12 +224,12 @@ def _reasons(section: Section, verbose: bool) -> list[str]:
             row, cell, failure = last[model]
             where = f"CPython {row.python}, {row.machine.name}, {MODELS[model]}"
             extra = f"{where} ({', '.join(MODELS[m] for m in models[:-1])} likewise)"
-            lines += _wrapped(f"{where if len(wanted) > 1 or len(models) == 1 else extra}:", 2)
-            lines += _wrapped(failure.words, 4)
+            lines += wrapped(f"{where if len(wanted) > 1 or len(models) == 1 else extra}:", 2)
+            lines += wrapped(failure.words, 4)
             if number == 0:
                 lines += _reaching(section, group)
     if len(seen) > len(shown):
-        lines += _wrapped(f"and {len(seen) - len(shown)} files more (-v names all).", 2)
+        lines += wrapped(f"and {len(seen) - len(shown)} files more (-v names all).", 2)
     return lines
 
 
@@ -245,7 +244,7 @@ def _reaching(section: Section, group: Sequence[tuple[Row, Cell, Failure]]) -> l
     ]
     more = f" and {len(notable) - FEW} more" if len(notable) > FEW else ""
     apart = "" if notable[0].is_reached else " (its own import does not get there)"
-    return _wrapped(f"So this fails: {', '.join(named)}{more}{apart}.", 4)
+    return wrapped(f"So this fails: {', '.join(named)}{more}{apart}.", 4)
 
 
 def _programs(section: Section) -> list[str]:
@@ -259,11 +258,11 @@ def _programs(section: Section) -> list[str]:
             said.setdefault(called(path), failure.words if failure else "It finds libpython.")
     for name, words in list(said.items())[:FEW]:
         works = words == "It finds libpython."
-        lines += _wrapped(f"{name}: {'starts' if works else 'DOES NOT START'}. {words}", 2)
+        lines += wrapped(f"{name}: {'starts' if works else 'DOES NOT START'}. {words}", 2)
     if len(said) > FEW:
         lines.append(f"  and {len(said) - FEW} more")
     head = "Programs (they embed Python, and find libpython only through their own search path):"
-    return [*_wrapped(head, 0), *lines] if lines else []
+    return [*wrapped(head, 0), *lines] if lines else []
 
 
 def _missing(section: Section, verbose: bool) -> list[str]:
@@ -274,7 +273,7 @@ def _missing(section: Section, verbose: bool) -> list[str]:
         "Other libraries that it does not bring, and that not every system has: the system, or "
         "a package that is imported before, must have them (a warning, not counted as breakage):"
     )
-    lines = _wrapped(head, 0)
+    lines = wrapped(head, 0)
     shown = list(found.values()) if verbose else list(found.values())[:FEW]
     for missing in shown:
         by = [called(path) for path in missing.needed_by]
@@ -285,7 +284,7 @@ def _missing(section: Section, verbose: bool) -> list[str]:
                 f": {called(missing.inside)} lies there, but no search path leads to it, so the "
                 "package's own code has to load it first"
             )
-        lines += _wrapped(text, 2)
+        lines += wrapped(text, 2)
     if len(found) > len(shown):
         lines.append(f"  and {len(found) - len(shown)} more (-v names all)")
     return lines
@@ -324,7 +323,7 @@ def _notes(section: Section) -> list[str]:
                 "images lack it."
             ] = None
     return (
-        ["Notes:", *(line for note in notes for line in _wrapped(f"- {note}", 2))] if notes else []
+        ["Notes:", *(line for note in notes for line in wrapped(f"- {note}", 2))] if notes else []
     )
 
 
@@ -343,7 +342,7 @@ def _files(section: Section, verbose: bool) -> list[str]:
         for path, needs in by_file.items():
             lines.append(f"  {called(path)}")
             for need in needs:
-                lines += _wrapped(f"{need.name} → {_where(need)}", 4)
+                lines += wrapped(f"{need.name} → {_where(need)}", 4)
     return ["What its files need, and where that would be found:", *lines] if lines else []
 
 
@@ -371,34 +370,10 @@ def _place(path: str | None, need: Need) -> str:
     return called(path)
 
 
-def _advice(section: Section) -> list[str]:
-    lines: list[str] = []
-    reader = None
-    for one in advice.advise(section.findings):
-        if one.reader is not reader:
-            lines += ([""] if lines else []) + [f"{one.reader.heading}:"]
-            reader = one.reader
-        lines += _wrapped(f"- {one.text}", 2)
-        if one.code:
-            lines += [f"      {line}".rstrip() for line in one.code.splitlines()]
-    return lines
-
-
 def _unchecked(section: Section) -> list[str]:
     reasons = section.unchecked
-    return ["Not checked:", *(line for r in reasons for line in _wrapped(r, 2))] if reasons else []
+    return ["Not checked:", *(line for r in reasons for line in wrapped(r, 2))] if reasons else []
 
 
 def _unversioned(name: str, python: Python) -> str:
     return name.replace(python.libpython, "libpython")
-
-
-def _wrapped(text: str, indent: int) -> list[str]:
-    return textwrap.wrap(
-        printable(text),
-        WIDTH - 1,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent + (2 if indent == 2 else 0)),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import checking, thismachine
-from harness.builds import Libc, Python
-from harness.checking import Role
+from harness.check import thismachine, verdicts
+from harness.check.builds import Libc, Python
+from harness.check.target import Target
+from harness.check.verdicts import Role
 from harness.loader.objects import Object
-from harness.target import Target
 from tests.unit.made_targets import library, target
 
 SUFFIX = f".cpython-3{sys.version_info[1]}-x86_64-linux-gnu.so"
@@ -49,11 +49,11 @@ def test_the_interpreter_is_the_one_that_the_link_leads_to(here: thismachine.Her
 
 
 def test_what_this_machine_has_is_found(here: thismachine.Here) -> None:
-    assert checking.check_here(made(here, "libc.so.6", "libm.so.6"), here) == ()
+    assert verdicts.check_here(made(here, "libc.so.6", "libm.so.6"), here) == ()
 
 
 def test_what_this_machine_lacks_is_told_with_its_real_directories(here: thismachine.Here) -> None:
-    found = checking.check_here(made(here, "libc.so.6", "libno-such-thing.so.9"), here)
+    found = verdicts.check_here(made(here, "libc.so.6", "libno-such-thing.so.9"), here)
     assert found is not None
     (failure,) = found
     assert failure.role is Role.MODULE
@@ -70,12 +70,12 @@ def test_library_path_counts_as_the_process_has_it(
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     here = thismachine.of_environment(environment)
     assert here is not None
-    assert checking.check_here(made(here, "libmine.so.9"), here) == ()
+    assert verdicts.check_here(made(here, "libmine.so.9"), here) == ()
 
 
 def test_modules_of_another_cpython_are_not_asked(here: thismachine.Here) -> None:
     other = target({"_m.cpython-39.so": library("libgone.so")}, tags=frozenset())
-    assert checking.check_here(other, here) is None
+    assert verdicts.check_here(other, here) is None
 
 
 @pytest.mark.parametrize(

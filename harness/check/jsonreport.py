@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from harness import advice
-from harness.checking import Cell, Failure, Finding, Row, called
-from harness.checkreport import Section
+from harness.check import advice
+from harness.check.report import Section
+from harness.check.verdicts import Cell, Failure, Finding, Row, called
 from harness.loader.process import Look
 
 SCHEMA_VERSION = 1

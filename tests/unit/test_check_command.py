@@ -16,8 +16,8 @@ import pytest
 import yaml
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from harness import checkcommand, targets
-from harness.checkcommand import Exit
+from harness.check import command, targets
+from harness.check.command import Exit
 from harness.errors import TargetError
 from tests.unit.made_targets import LIBPYTHON, SUFFIX
 from tests.unit.tiny_elf import RUNPATH, TinyElf
@@ -64,7 +64,7 @@ def pure(tmp_path: Path) -> Path:
 
 
 def check(*arguments: object) -> int:
-    return checkcommand.main([str(argument) for argument in arguments])
+    return command.main([str(argument) for argument in arguments])
 
 
 def test_a_clean_wheel_ends_with_0(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,8 +262,8 @@ def test_a_check_loads_nothing_heavy(clean: Path) -> None:
     """It is for hooks, and to start is most of the time that it takes."""
     heavy = ("click", "docker", "pydantic", "requests", "rich", "yaml", "elftools", "packaging")
     program = (
-        "import sys; from harness import checkcommand; "
-        f"code = checkcommand.main([{str(clean)!r}, '-q']); "
+        "import sys; from harness.check import command; "
+        f"code = command.main([{str(clean)!r}, '-q']); "
         f"sys.exit(code or [name for name in {heavy!r} if name in sys.modules] or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

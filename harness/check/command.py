@@ -11,10 +11,10 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import assert_never
 
-from harness import checking, checkreport, targets, thismachine
-from harness.builds import NEWEST, OLDEST, Python
-from harness.checking import Finding
-from harness.checkreport import Section
+from harness.check import report, targets, thismachine, verdicts
+from harness.check.builds import NEWEST, OLDEST, Python
+from harness.check.report import Section
+from harness.check.verdicts import Finding
 from harness.errors import HarnessError, TargetError
 
 
@@ -165,8 +165,8 @@ def _sections(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> list
         here = thismachine.of_environment(Path(name))
         findings = [
             replace(
-                checking.check(one, pythons, cpus),
-                here=checking.check_here(one, here) if here else None,
+                verdicts.check(one, pythons, cpus),
+                here=verdicts.check_here(one, here) if here else None,
             )
             for one in targets.read(Path(name))
         ]
@@ -185,7 +185,7 @@ def _sections(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> list
 
 
 def _of_requirement(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> Section:
-    from harness import distribution
+    from harness.check import distribution
 
     found = distribution.find(name, pythons, cpus)
     called = f"{found.name} {found.version}"
@@ -194,7 +194,7 @@ def _of_requirement(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -
     refused = []
     for path in found.fetch():
         try:
-            findings += [checking.check(one, pythons, cpus) for one in targets.read(path)]
+            findings += [verdicts.check(one, pythons, cpus) for one in targets.read(path)]
         except HarnessError as error:
             refused.append(f"{error.problem}. {error.advice}")
     return Section(name=called, findings=tuple(findings), refused=" ".join(refused) or None)
@@ -207,7 +207,7 @@ def is_requirement(name: str) -> bool:
 
 def _is_confirmed(found: Mapping[str, Sequence[Section]], cpus: Sequence[str]) -> bool:
     """Whether real containers do what was said of each target that was checked at all."""
-    from harness import confirmation
+    from harness.check import confirmation
 
     wanted: list[tuple[str | Path, list[Finding]]] = []
     for name, sections in found.items():
@@ -229,25 +229,25 @@ def _code(sections: Sequence[Section]) -> Exit:
 def _text(sections: Sequence[Section], request: Request, code: Exit) -> str:
     match request.form:
         case Form.TEXT if request.quiet:
-            return "".join(f"{checkreport.brief(section)}\n" for section in sections)
+            return "".join(f"{report.brief(section)}\n" for section in sections)
         case Form.TEXT:
             return "\n".join(
-                checkreport.render(section, verbose=request.verbose) for section in sections
+                report.render(section, verbose=request.verbose) for section in sections
             )
         case Form.JSON:
-            from harness import checkdata
+            from harness.check import jsonreport
 
-            return checkdata.dump(sections, code)
+            return jsonreport.dump(sections, code)
         case Form.SARIF:
             from importlib.metadata import version
 
-            from harness import problems, sarif
+            from harness.check import problems, sarif
 
             return sarif.dump(problems.problems(sections), version("pbs-matrix"))
         case Form.GITHUB:
-            from harness import problems, workflowcommands
+            from harness.check import problems, workflow
 
-            return workflowcommands.dump(problems.problems(sections))
+            return workflow.dump(problems.problems(sections))
         case _:
             assert_never(request.form)
 
@@ -284,7 +284,7 @@ def _python(text: str) -> Python:
 
 
 def _cpu(text: str) -> str:
-    from harness.builds import Machine
+    from harness.check.builds import Machine
 
     # What Docker and Debian say for the same.
     cpu = {"amd64": "x86_64", "arm64": "aarch64", "armv7": "armv7l", "i386": "i686"}.get(text, text)

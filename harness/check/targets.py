@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import wheel
+from harness.check import wheel
+from harness.check.target import Target
 from harness.errors import TargetError
-from harness.target import Target
 
 
 def read(path: Path) -> tuple[Target, ...]:
@@ -18,7 +18,7 @@ def read(path: Path) -> tuple[Target, ...]:
     if path.suffix == ".whl" and not path.is_dir():
         return (wheel.read(path),)
     # What wheels do not need is not imported for them.
-    from harness import tree
+    from harness.check import tree
 
     if path.is_dir():
         return tree.environment(path) if tree.is_environment(path) else (tree.directory(path),)

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import engine, lock, matrix, table, trial
-from harness.builds import Libc, Machine, Python
-from harness.checking import Cell, Finding, Verdict
+from harness.check.builds import Libc, Machine, Python
+from harness.check.verdicts import Cell, Finding, Verdict
 from harness.errors import ConfigurationError
 from harness.outcome import Reason
 from harness.plan import Selection

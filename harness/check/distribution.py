@@ -12,7 +12,7 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from harness import index
-from harness.builds import OLDEST, Python
+from harness.check.builds import OLDEST, Python
 from harness.errors import NoSuchWheelError, TargetError
 from harness.lock import LockedWheel
 

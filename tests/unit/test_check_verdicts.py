@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from harness import checking
-from harness.builds import Libc, Machine, Python
-from harness.checking import Finding, Verdict
+from harness.check import verdicts
+from harness.check.builds import Libc, Machine, Python
+from harness.check.target import SITE, Target
+from harness.check.verdicts import Finding, Verdict
 from harness.loader.objects import AARCH64, Object
 from harness.releases import LinkModel
-from harness.target import SITE, Target
 from tests.unit.made_targets import LIBPYTHON, SUFFIX, library, target
 
 OK, BAD, PART = Verdict.IMPORTS, Verdict.FAILS, Verdict.PARTLY
 
 
-def verdicts(finding: Finding) -> list[Verdict]:
+def verdicts_of(finding: Finding) -> list[Verdict]:
     """Of the only row: with each link model."""
     (row,) = finding.rows
     return [cell.verdict for cell in row.cells]
@@ -25,7 +25,7 @@ def verdicts(finding: Finding) -> list[Verdict]:
 
 def of_module(module: Object, **libraries: Object) -> Finding:
     named = {f"libs/{name}.so": content for name, content in libraries.items()}
-    return checking.check(target({f"_m{SUFFIX}": module}, named))
+    return verdicts.check(target({f"_m{SUFFIX}": module}, named))
 
 
 TRUTH = [
@@ -58,7 +58,7 @@ TRUTH = [
 def test_the_truth_table_holds(
     module: Object, libraries: dict[str, Object], expected: list[Verdict]
 ) -> None:
-    assert verdicts(of_module(module, **libraries)) == expected
+    assert verdicts_of(of_module(module, **libraries)) == expected
 
 
 def test_helpers_several_levels_down_are_followed() -> None:
@@ -68,45 +68,45 @@ def test_helpers_several_levels_down_are_followed() -> None:
         libb=library("libc2.so"),
         libc2=library(LIBPYTHON),
     )
-    assert verdicts(finding) == [OK, BAD, BAD, OK]
+    assert verdicts_of(finding) == [OK, BAD, BAD, OK]
     assert {f.search.needed_by for f in finding.failures} == {f"{SITE}/libs/libc2.so"}
 
 
 def test_a_bundled_libpython_that_is_found_imports_everywhere_and_is_noted() -> None:
-    finding = checking.check(
+    finding = verdicts.check(
         target(
             {f"_m{SUFFIX}": library(LIBPYTHON, runpath="$ORIGIN/libs")},
             {f"libs/{LIBPYTHON}": library(soname=LIBPYTHON)},
         )
     )
-    assert verdicts(finding) == [OK, OK, OK, OK]
+    assert verdicts_of(finding) == [OK, OK, OK, OK]
     assert finding.uses_bundled
     assert not finding.breaks
     assert finding.bundled == (f"{SITE}/libs/{LIBPYTHON}",)
 
 
 def test_a_bundled_libpython_that_nothing_leads_to_does_not_help() -> None:
-    finding = checking.check(
+    finding = verdicts.check(
         target(
             {f"_m{SUFFIX}": library(LIBPYTHON)}, {f"libs/{LIBPYTHON}": library(soname=LIBPYTHON)}
         )
     )
-    assert verdicts(finding) == [OK, BAD, BAD, OK]
+    assert verdicts_of(finding) == [OK, BAD, BAD, OK]
     assert not finding.uses_bundled
 
 
 def test_a_program_that_embeds_python_fails_for_itself_and_no_module_with_it() -> None:
-    finding = checking.check(
+    finding = verdicts.check(
         target({f"_m{SUFFIX}": library()}, programs={"tool": library(LIBPYTHON)})
     )
-    assert verdicts(finding) == [OK, OK, OK, OK]
+    assert verdicts_of(finding) == [OK, OK, OK, OK]
     assert [failure.library for failure in finding.rows[0].programs] == [LIBPYTHON]
     assert finding.embedding == ("/venv/bin/tool",)
     assert finding.breaks
 
 
 def test_a_program_that_brings_its_libpython_starts() -> None:
-    finding = checking.check(
+    finding = verdicts.check(
         target(
             {f"_m{SUFFIX}": library()},
             {f"libs/{LIBPYTHON}": library(soname=LIBPYTHON)},
@@ -118,7 +118,7 @@ def test_a_program_that_brings_its_libpython_starts() -> None:
 
 
 def test_a_program_without_libpython_is_not_about_python() -> None:
-    finding = checking.check(
+    finding = verdicts.check(
         target({f"_m{SUFFIX}": library()}, programs={"tool": library("libc.so.6", "libodd.so")})
     )
     assert finding.embedding == ()
@@ -127,14 +127,14 @@ def test_a_program_without_libpython_is_not_about_python() -> None:
 
 def test_a_library_of_the_system_is_missing_apart_and_breaks_nothing() -> None:
     finding = of_module(library("libcuda.so.1", "libz.so.1", "/opt/x/libabs.so"))
-    assert verdicts(finding) == [OK, OK, OK, OK]
+    assert verdicts_of(finding) == [OK, OK, OK, OK]
     assert [missing.name for missing in finding.missing] == ["libcuda.so.1", "/opt/x/libabs.so"]
     assert not finding.breaks
 
 
 def test_a_library_of_the_system_does_not_hide_libpython_behind_it() -> None:
     finding = of_module(library("libcuda.so.1", LIBPYTHON))
-    assert verdicts(finding) == [OK, BAD, BAD, OK]
+    assert verdicts_of(finding) == [OK, BAD, BAD, OK]
     assert [missing.name for missing in finding.missing] == ["libcuda.so.1"]
 
 
@@ -147,30 +147,35 @@ def test_a_module_that_the_import_does_not_reach_fails_apart() -> None:
     made = target(
         {f"_a{SUFFIX}": library(), f"_b{SUFFIX}": library(LIBPYTHON)}, reached=frozenset({"_a"})
     )
-    finding = checking.check(made)
-    assert verdicts(finding) == [OK, PART, PART, OK]
+    finding = verdicts.check(made)
+    assert verdicts_of(finding) == [OK, PART, PART, OK]
     assert {f.module for f in finding.failures} == {"_b"}
-    assert verdicts(checking.check(replace(made, reached=frozenset({"_b"})))) == [OK, BAD, BAD, OK]
+    assert verdicts_of(verdicts.check(replace(made, reached=frozenset({"_b"})))) == [
+        OK,
+        BAD,
+        BAD,
+        OK,
+    ]
 
 
 def test_where_nothing_is_known_of_the_import_every_module_counts() -> None:
     made = target({f"_a{SUFFIX}": library(), f"_b{SUFFIX}": library(LIBPYTHON)})
-    assert verdicts(checking.check(made)) == [OK, BAD, BAD, OK]
+    assert verdicts_of(verdicts.check(made)) == [OK, BAD, BAD, OK]
 
 
 def test_a_library_that_code_opens_by_its_path_is_followed_as_well() -> None:
     """As ucxx opens its own, with ctypes."""
     made = target({f"_m{SUFFIX}": library()}, {"libs/libplugin.so": library(LIBPYTHON)})
-    assert verdicts(checking.check(made)) == [OK, PART, PART, OK]
+    assert verdicts_of(verdicts.check(made)) == [OK, PART, PART, OK]
     alone = target(None, {"libs/libplugin.so": library(LIBPYTHON)})
-    assert verdicts(checking.check(alone)) == [OK, BAD, BAD, OK]
+    assert verdicts_of(verdicts.check(alone)) == [OK, BAD, BAD, OK]
 
 
 def test_abi3_is_for_every_later_cpython_that_there_is() -> None:
     made = target(
         {"_m.abi3.so": library("libpython3.so")}, tags=frozenset({"cp311-abi3-linux_x86_64"})
     )
-    finding = checking.check(made)
+    finding = verdicts.check(made)
     assert [row.python for row in finding.rows] == [Python(minor) for minor in range(11, 16)]
     newest = finding.rows[0].cells[-1]
     assert newest.era.link_model is LinkModel.STATIC_RPATH
@@ -197,31 +202,31 @@ def test_abi3_is_for_every_later_cpython_that_there_is() -> None:
 def test_a_suffix_says_which_cpython_imports_a_file(
     suffix: str, python: Python, loads: bool
 ) -> None:
-    assert checking.loads(python, suffix) is loads
+    assert verdicts.loads(python, suffix) is loads
 
 
 def test_a_wheel_for_debug_builds_needs_their_libpython() -> None:
-    finding = checking.check(
+    finding = verdicts.check(
         target(
             {"_m.cpython-313d-x86_64-linux-gnu.so": library("libpython3.13d.so.1.0")},
             tags=frozenset({"cp313-cp313d-linux_x86_64"}),
         )
     )
     assert finding.rows[0].python == Python(13, "d")
-    assert verdicts(finding) == [OK, BAD, BAD, OK]
+    assert verdicts_of(finding) == [OK, BAD, BAD, OK]
 
 
 def test_files_without_a_tag_are_for_what_their_names_say_or_what_was_asked() -> None:
     plain = target({"_m.so": library()}, tags=frozenset())
-    assert [row.python for row in checking.check(plain).rows] == [checking.DEFAULT_PYTHON]
-    assert [row.python for row in checking.check(plain, [Python(10)]).rows] == [Python(10)]
+    assert [row.python for row in verdicts.check(plain).rows] == [verdicts.DEFAULT_PYTHON]
+    assert [row.python for row in verdicts.check(plain, [Python(10)]).rows] == [Python(10)]
     named = target({f"_m{SUFFIX}": library()}, tags=frozenset())
-    assert [row.python for row in checking.check(named).rows] == [Python(13)]
+    assert [row.python for row in verdicts.check(named).rows] == [Python(13)]
 
 
 def test_what_is_asked_for_narrows_what_is_checked_and_nothing_left_is_said() -> None:
     made = target({f"_m{SUFFIX}": library()})
-    for finding in (checking.check(made, [Python(9)]), checking.check(made, cpu=["aarch64"])):
+    for finding in (verdicts.check(made, [Python(9)]), verdicts.check(made, cpu=["aarch64"])):
         assert finding.rows == ()
         assert finding.unchecked
         assert not finding.breaks
@@ -233,19 +238,19 @@ def test_musl_inherits_every_search_path_so_libpython_is_found() -> None:
         tags=frozenset({"cp313-cp313-musllinux_1_2_x86_64"}),
         is_musl=True,
     )
-    finding = checking.check(made)
+    finding = verdicts.check(made)
     assert finding.rows[0].machine.libc is Libc.MUSL
-    assert set(verdicts(finding)) == {OK}
+    assert set(verdicts_of(finding)) == {OK}
 
 
 def test_on_musl_what_glibc_systems_have_is_missing() -> None:
     made = target({"_m.so": library("libstdc++.so.6", "libc.musl-x86_64.so.1")}, is_musl=True)
-    assert [missing.name for missing in checking.check(made).missing] == ["libstdc++.so.6"]
+    assert [missing.name for missing in verdicts.check(made).missing] == ["libstdc++.so.6"]
 
 
 def test_files_for_two_machines_have_a_row_for_each() -> None:
     made = target({"_m.so": library(), "_n.so": library(LIBPYTHON, architecture=AARCH64)})
-    finding = checking.check(made)
+    finding = verdicts.check(made)
     by_machine = {row.machine.cpu: row for row in finding.rows}
     assert [cell.verdict for cell in by_machine["x86_64"].cells] == [OK] * 4
     assert BAD in [cell.verdict for cell in by_machine["aarch64"].cells]
@@ -267,13 +272,13 @@ def test_files_for_two_machines_have_a_row_for_each() -> None:
     ids=["pure", "empty", "windows", "too-old", "pypy", "no-such-build"],
 )
 def test_what_has_nothing_to_check_says_so(made: Target) -> None:
-    finding = checking.check(made)
+    finding = verdicts.check(made)
     assert finding.rows == ()
     assert finding.unchecked
 
 
 def test_a_file_that_cannot_be_read_is_said_and_the_rest_is_checked() -> None:
     made = target({f"_m{SUFFIX}": library()}, unreadable={f"{SITE}/_x.so": "cut short"})
-    finding = checking.check(made)
+    finding = verdicts.check(made)
     assert finding.unchecked == ("_x.so: cut short",)
     assert finding.rows

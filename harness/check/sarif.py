@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from harness.problems import Problem, Rule
+from harness.check.problems import Problem, Rule
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 

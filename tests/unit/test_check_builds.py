@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness import builds, lock, releases
-from harness.builds import Build, Libc, Machine, Python, Span
+from harness import lock, releases
+from harness.check import builds
+from harness.check.builds import Build, Libc, Machine, Python, Span
 from harness.loader.objects import AARCH64, X86_64, Architecture, Object
 from harness.loader.process import System, Variables
 from harness.releases import LinkModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from harness.builds import Libc, Machine
+from harness.check.builds import Libc, Machine
 from harness.loader.files import Files
 from harness.loader.objects import Object, Unloadable
 from harness.loader.process import System

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import targets, tree
+from harness.check import targets, tree
+from harness.check.target import SCRIPTS, SITE, Target
 from harness.errors import TargetError
 from harness.loader.objects import Object, Unloadable
-from harness.target import SCRIPTS, SITE, Target
 from tests.unit import tiny_elf
-from tests.unit.test_wheel import LIBRARY, module, program
+from tests.unit.test_check_wheel import LIBRARY, module, program
 from tests.unit.tiny_elf import TinyElf
 
 PACKAGES = Path("lib/python3.13/site-packages")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.checking import Failure, Finding, Role, called
-from harness.checkreport import MODELS, Section
+from harness.check.report import MODELS, Section
+from harness.check.verdicts import Failure, Finding, Role, called
 from harness.why import printable
 
 

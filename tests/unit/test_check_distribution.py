@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import checkcommand, distribution, index
-from harness.builds import Python
-from harness.checkcommand import Exit
+from harness import index
+from harness.check import command, distribution
+from harness.check.builds import Python
+from harness.check.command import Exit
 from harness.errors import NoSuchWheelError, TargetError
 from tests import servers
 from tests.unit.made_targets import LIBPYTHON
-from tests.unit.test_checkcommand import wheel
+from tests.unit.test_check_command import wheel
 
 TAGS = (
     "cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64",
@@ -91,7 +92,7 @@ def test_a_requirement_that_leaves_the_version_open_is_refused(text: str) -> Non
 def test_check_fetches_what_a_requirement_names(
     server: servers.Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert checkcommand.main(["broken==1.0", "-q"]) == Exit.BREAKS
+    assert command.main(["broken==1.0", "-q"]) == Exit.BREAKS
     captured = capsys.readouterr()
     assert captured.out == "broken 1.0: FAILS with static, static+runpath\n"
     assert captured.err == "broken 1.0: 1 of 1 wheels\n"
@@ -100,5 +101,5 @@ def test_check_fetches_what_a_requirement_names(
 def test_check_of_what_the_index_does_not_have_ends_with_2(
     server: servers.Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert checkcommand.main(["nothing"]) == Exit.UNCHECKED
+    assert command.main(["nothing"]) == Exit.UNCHECKED
     assert "no project called 'nothing'" in capsys.readouterr().out

@@ -8,12 +8,13 @@ import re
 import jsonschema
 import pytest
 
-from harness import checkdata, checking, checkreport, problems, sarif, workflowcommands
-from harness.builds import Python
-from harness.checkreport import WIDTH, Section
+from harness.check import jsonreport, problems, report, sarif, verdicts, workflow
+from harness.check.builds import Python
+from harness.check.problems import Level, Rule
+from harness.check.report import Section
+from harness.check.target import SITE, Target
 from harness.loader.objects import AARCH64, Architecture
-from harness.problems import Level, Rule
-from harness.target import SITE, Target
+from harness.why import WIDTH
 from tests.unit.made_targets import LIBPYTHON, SUFFIX, library, target
 
 MUSLINUX = frozenset({"cp313-cp313-musllinux_1_2_x86_64"})
@@ -47,13 +48,13 @@ TARGETS = {
 
 
 def section(made: Target, *pythons: Python) -> Section:
-    return Section(name=made.name, findings=(checking.check(made, pythons),))
+    return Section(name=made.name, findings=(verdicts.check(made, pythons),))
 
 
 @pytest.mark.parametrize("verbose", [False, True])
 @pytest.mark.parametrize("made", TARGETS.values(), ids=TARGETS)
 def test_a_report_fits_eighty_columns_and_has_no_loose_ends(made: Target, verbose: bool) -> None:
-    text = checkreport.render(section(made), verbose=verbose)
+    text = report.render(section(made), verbose=verbose)
     for line in text.splitlines():
         # Code to paste and single words (paths, addresses) are left whole.
         if " " in line.strip() and not line.startswith("      "):
@@ -65,7 +66,7 @@ def test_a_report_fits_eighty_columns_and_has_no_loose_ends(made: Target, verbos
 
 
 def test_the_table_has_link_models_releases_and_uv_versions_over_the_verdicts() -> None:
-    text = checkreport.render(section(TARGETS["breaks"]))
+    text = report.render(section(TARGETS["breaks"]))
     table = text.split("\n\n")[1]
     assert [line.split() for line in table.splitlines()] == [
         ["x86_64", "shared", "static", "static+runpath", "static+rpath"],
@@ -76,21 +77,21 @@ def test_the_table_has_link_models_releases_and_uv_versions_over_the_verdicts() 
 
 
 def test_cpythons_that_fare_alike_share_a_line_and_others_do_not() -> None:
-    table = checkreport.render(section(TARGETS["abi3"]))
+    table = report.render(section(TARGETS["abi3"]))
     assert re.search(r"^3\.9-3\.14 +FAILS +FAILS +FAILS +imports$", table, re.MULTILINE)
     assert re.search(r"^3\.15 +- +- +- +imports$", table, re.MULTILINE)
     assert re.search(r"^3\.8 +FAILS$", table, re.MULTILINE)
 
 
 def test_each_machine_has_a_table_of_its_own() -> None:
-    text = checkreport.render(section(TARGETS["two-machines"]))
+    text = report.render(section(TARGETS["two-machines"]))
     assert re.search(r"^x86_64 +shared", text, re.MULTILINE)
     assert re.search(r"^aarch64 +shared", text, re.MULTILINE)
     assert "0.7.7…0.7.8" in text
 
 
 def test_the_report_says_why_and_what_to_do() -> None:
-    text = checkreport.render(section(TARGETS["helper"]))
+    text = report.render(section(TARGETS["helper"]))
     words = " ".join(text.split())
     assert "`pkg/libh.so` needs `libpython3.13.so.1.0`" in words
     assert "So this fails: import pkg._m." in words
@@ -100,38 +101,38 @@ def test_the_report_says_why_and_what_to_do() -> None:
 
 
 def test_a_module_that_is_not_reached_is_told_apart() -> None:
-    words = " ".join(checkreport.render(section(TARGETS["partly"])).split())
+    words = " ".join(report.render(section(TARGETS["partly"])).split())
     assert "partly" in words
     assert "import _b (its own import does not get there)" in words
 
 
 def test_a_program_is_told_to_find_libpython_for_itself() -> None:
-    words = " ".join(checkreport.render(section(TARGETS["program"])).split())
+    words = " ".join(report.render(section(TARGETS["program"])).split())
     assert "bin/tool: DOES NOT START. `bin/tool` needs `libpython3.13.so.1.0`." in words
     assert "the interpreter's DT_RPATH" not in words
 
 
 def test_a_bundled_libpython_is_a_note_and_no_alarm() -> None:
-    text = checkreport.render(section(TARGETS["bundles"]))
+    text = report.render(section(TARGETS["bundles"]))
     assert text.splitlines()[1] == "imports everywhere"
     assert "brings a libpython of its own" in text
     assert "FAILS" not in text
 
 
 def test_libraries_of_the_system_are_a_warning() -> None:
-    text = checkreport.render(section(TARGETS["breaks"]))
+    text = report.render(section(TARGETS["breaks"]))
     assert "libcuda.so.1, needed by _m" in text
     assert "not\ncounted as breakage" in text
 
 
 def test_what_is_not_known_of_a_machine_is_said() -> None:
-    text = checkreport.render(section(TARGETS["unknown"]))
+    text = report.render(section(TARGETS["unknown"]))
     assert "not known" in text
     assert "uv has no interpreters for loongarch64" in text
 
 
 def test_musl_is_told_with_its_own_eras() -> None:
-    text = checkreport.render(section(TARGETS["musl"]))
+    text = report.render(section(TARGETS["musl"]))
     assert "20250311…20250409" in text
     assert "FAILS" not in text
     assert "Before release 20250311 the musl builds loaded no extension module" in " ".join(
@@ -152,19 +153,19 @@ def test_musl_is_told_with_its_own_eras() -> None:
 )
 def test_one_line_tells_the_verdict(name: str, words: str) -> None:
     made = TARGETS[name]
-    assert checkreport.brief(section(made)) == f"{made.name}: {words}"
+    assert report.brief(section(made)) == f"{made.name}: {words}"
 
 
 def test_many_files_in_need_are_counted_and_named_on_request() -> None:
-    short = checkreport.render(section(TARGETS["many"]))
+    short = report.render(section(TARGETS["many"]))
     assert "and 15 files more" in short
-    assert checkreport.render(section(TARGETS["many"]), verbose=True).count("_m19") > 0
+    assert report.render(section(TARGETS["many"]), verbose=True).count("_m19") > 0
 
 
 @pytest.mark.parametrize("made", TARGETS.values(), ids=TARGETS)
 def test_json_says_what_the_table_says(made: Target) -> None:
     one = section(made)
-    document = json.loads(checkdata.dump([one], 1))
+    document = json.loads(jsonreport.dump([one], 1))
     assert document["schema_version"] == 1
     (found,) = document["checked"]
     assert found["breaks"] is one.breaks
@@ -177,7 +178,7 @@ def test_json_says_what_the_table_says(made: Target) -> None:
 
 
 def test_json_has_every_place_that_was_looked_into() -> None:
-    document = json.loads(checkdata.dump([section(TARGETS["breaks"])], 1))
+    document = json.loads(jsonreport.dump([section(TARGETS["breaks"])], 1))
     cells = document["checked"][0]["targets"][0]["rows"][0]["cells"]
     (failure,) = cells[1]["failures"]
     assert failure["library"] == LIBPYTHON
@@ -322,9 +323,7 @@ def test_annotations_are_single_lines_with_what_would_end_them_escaped() -> None
     found = problems.Problem(
         rule=Rule.NOT_CHECKED, level=Level.ERROR, target="a,b:c.whl", file=None, message="50%\nx"
     )
-    assert workflowcommands.dump([found]) == (
-        "::error file=a%2Cb%3Ac.whl,title=not-checked::50%25%0Ax\n"
-    )
+    assert workflow.dump([found]) == ("::error file=a%2Cb%3Ac.whl,title=not-checked::50%25%0Ax\n")
     for made in TARGETS.values():
-        for line in workflowcommands.dump(problems.problems([section(made)])).splitlines():
+        for line in workflow.dump(problems.problems([section(made)])).splitlines():
             assert re.match(r"::(error|warning) file=[^,:]+,title=[^,:]+::\S", line)

@@ -18,10 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import cache, targets, wheel
+from harness import cache
+from harness.check import targets, wheel
+from harness.check.target import SCRIPTS, SITE, VENV, Target, may_be_elf, place
 from harness.errors import ExitCode, TargetError
 from harness.loader.objects import AARCH64, X86_64, Object, Unloadable
-from harness.target import SCRIPTS, SITE, VENV, Target, may_be_elf, place
 from tests.unit import tiny_elf
 from tests.unit.tiny_elf import TinyElf
 

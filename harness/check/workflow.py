@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.problems import Problem
+from harness.check.problems import Problem
 
 
 def dump(problems: Iterable[Problem]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import elf, ldcache
-from harness.builds import Libc, Machine, Python
+from harness.check.builds import Libc, Machine, Python
 from harness.loader.files import Files
 from harness.loader.objects import Object, Unloadable
 from harness.loader.process import System, Variables
