@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -111,7 +112,11 @@ class Laboratory:
     def _container(self, image: str, platform: Platform) -> Iterator[Container]:
         confinement = containers.confinement(self._run, self._owner, memory=builder.MEMORY)
         container = self._images.client.containers.create(
-            image, ["sleep", str(LIFE)], platform=platform.docker, **confinement
+            image,
+            ["sleep", str(LIFE)],
+            name=f"pbs-matrix-{self._run}-worlds-{secrets.token_hex(4)}",
+            platform=platform.docker,
+            **confinement,
         )
         try:
             container.start()
