@@ -45,6 +45,9 @@ MAX_NAME = 4096
 MAX_SEARCH_PATH = 1 << 16
 """Bytes of DT_RPATH or DT_RUNPATH."""
 
+PAGE = 4096
+"""Bytes; of the machines that have larger pages too, files are made for this or for more."""
+
 MAX_CHAIN = 4096
 """Symbols looked at in one bucket of a hash table. Real ones have a handful."""
 
@@ -411,8 +414,15 @@ class Reader:
     def _at(self, address: int, size: int) -> bytes:
         """What lies at an address; less than asked for where the file's part of it ends."""
         for segment in reversed(self._segments):
-            if segment.kind == PT_LOAD and 0 <= address - segment.address < segment.size:
-                left = segment.size - (address - segment.address)
+            if segment.kind != PT_LOAD:
+                continue
+            end = segment.address + segment.size
+            if segment.memory <= segment.size:
+                # Mapped are whole pages, and nothing is put over the rest of the last one: there
+                # patchelf leaves the dynamic section of some programs.
+                end += -end % PAGE
+            if segment.address <= address < end:
+                left = end - address
                 return self._read(segment.offset + address - segment.address, min(size, left))
         raise _Damaged(f"nothing of the file is at the address {address:#x}")
 

@@ -345,3 +345,20 @@ def test_a_module_is_told_from_a_library_by_the_function_that_python_calls(
     source = f"void *{function.decode()}(void) {{ return 0; }}"
     with compiled(source, flags=("-nostdlib",)).open("rb") as stream:
         assert elf.is_extension_module(elf.Reader(stream), "x") is is_module
+
+
+@pytest.mark.parametrize(("memory", "is_read"), [(0, True), (4096, False)])
+def test_the_rest_of_the_last_page_is_there_unless_variables_are_put_over_it(
+    memory: int, is_read: bool
+) -> None:
+    """There patchelf leaves the dynamic section of some programs, and they start."""
+    content = bytearray(TinyElf(needed=(b"libx.so",)).build())
+    # The segment ends before the dynamic section, whose place the other header tells.
+    (dynamic,) = struct.unpack_from("<Q", content, 64 + 56 + 8)
+    struct.pack_into("<QQ", content, 64 + 32, dynamic, dynamic + memory)
+    found = elf.read_object(io.BytesIO(bytes(content)))
+    if is_read:
+        assert isinstance(found, Object)
+        assert found.needed == ("libx.so",)
+    else:
+        assert isinstance(found, Unloadable)
