@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from harness.check import command, targets
 from harness.check.command import Exit
 from harness.errors import TargetError
+from tests.unit.effort import effort
 from tests.unit.made_targets import LIBPYTHON, SUFFIX
 from tests.unit.tiny_elf import RUNPATH, TinyElf
 
@@ -312,14 +312,9 @@ def test_the_action_checks_what_it_is_given(broken: Path, clean: Path, tmp_path:
     assert set(step["env"]) == {"TARGETS", "ARGUMENTS"}
 
 
-def test_a_wheel_is_checked_in_less_than_the_third_of_a_second_after_the_start(
-    broken: Path,
-) -> None:
-    """CPU time of this process, in which all is loaded already."""
+def test_to_check_a_small_wheel_is_little_work_once_all_is_loaded(broken: Path) -> None:
     check(broken, "-q")
-    begin = time.process_time()
-    check(broken, "-q")
-    assert time.process_time() - begin < 0.3
+    assert effort(lambda: check(broken, "-q")) < 10
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import os
 import stat
 import struct
 import tempfile
-import time
 import tracemalloc
 import warnings
 import zipfile
@@ -24,6 +23,7 @@ from harness.check.target import SCRIPTS, SITE, VENV, Target, may_be_elf, place
 from harness.errors import ExitCode, TargetError
 from harness.loader.objects import AARCH64, X86_64, Object, Unloadable
 from tests.unit import tiny_elf
+from tests.unit.effort import effort
 from tests.unit.tiny_elf import TinyElf
 
 NAME = "sample-1.0-cp313-cp313-manylinux_2_28_x86_64.whl"
@@ -382,13 +382,12 @@ def test_a_zip_bomb_is_refused_before_it_has_filled_anything(
     path = made({"x.so": bomb(200 << 20)})
     assert path.stat().st_size < 1 << 20
     tracemalloc.start()
-    start = time.perf_counter()
     try:
         assert "zip bomb" in refused(path)
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - start < 5
+    assert effort(lambda: refused(path)) < 100
     assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
 
 
