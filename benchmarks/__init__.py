@@ -1,0 +1,1 @@
+"""Benchmarks of this project itself; each is a module to run, and prints its table."""
