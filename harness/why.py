@@ -153,7 +153,8 @@ def _search_paths(looks: Sequence[Look], search: Search, setting: Setting) -> li
 
 
 def _led(whose: str, look: Look, search: Search) -> str:
-    *most, last = look.directories or ("nothing",)
+    named = [directory or "the working directory" for directory in look.directories]
+    *most, last = named or ["nothing"]
     directories = f"{', '.join(most)} and {last}" if most else last
     here = search.found is not None and any(
         search.found.startswith(f"{directory.rstrip('/')}/") for directory in look.directories

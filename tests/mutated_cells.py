@@ -16,6 +16,7 @@ from pathlib import Path
 from harness import engine, foreseen, lock, matrix, owner, preparing, results
 from harness.loader.glibc import Glibc
 from harness.loader.process import Loader
+from harness.outcome import Outcome
 from harness.plan import Cell, plan
 from harness.prepared import Prepared
 from harness.results import Result
@@ -34,7 +35,11 @@ def contradicted(
         foresight = foreseen.foresee(cell, prepared, model) if seen and seen.predicted else None
         if seen is None or foresight is None:
             continue
-        if not foresight.prediction.agrees(seen.outcome, seen.missing_library):
+        outcome = Outcome(
+            stage=seen.stage, reason=seen.outcome, missing_library=seen.missing_library
+        )
+        prediction = foresight.given(outcome).prediction
+        if not prediction.agrees(seen.outcome, seen.missing_library):
             yield cell.id
 
 

@@ -32,8 +32,12 @@ AUDITWHEEL = ("libatomic.so.1", "libanl.so.1", "libmvec.so.1", "libexpat.so.1", 
 # Parts of glibc that no list names, since nothing runs without them: the loader and the like.
 GLIBC = re.compile(r"ld(64)?(-linux[\w-]*)?\.so\.\d|libthread_db\.so\.1")
 
-DESKTOP = frozenset(PEP_599[10:])
-"""Of these, what a slim container image often lacks all the same."""
+PROMISED = frozenset((*PEP_599, *AUDITWHEEL))
+"""What a wheel for glibc may rely on."""
+
+DESKTOP = frozenset((*PEP_599[10:], "libatomic.so.1"))
+"""Of these, what a slim container image often lacks all the same: mitsuba's wheels do not import
+on Debian's, for want of libatomic1."""
 
 # PEP 656 promises musl and no more; auditwheel's musllinux policy has zlib.
 MUSL = ("libz.so.1",)

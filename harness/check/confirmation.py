@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import engine, lock, matrix, table, trial
+from harness.check import baseline
 from harness.check.builds import Libc, Machine, Python
 from harness.check.verdicts import Cell, Finding, Verdict
 from harness.errors import ConfigurationError
@@ -19,7 +20,7 @@ from harness.results import Result
 from harness.sources import Source
 from harness.trial import Trial
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parent.parent.parent
 
 LOADERS = (Reason.IMPORTS, Reason.SPLIT_BINDING, Reason.MISSING_LIBRARY)
 """Outcomes that say whether the loader found everything; an exception of Python's may come before
@@ -54,6 +55,11 @@ def compare(findings: Sequence[Finding], results: Iterable[Result]) -> Confirmat
         found = next(_matching(findings, result), None)
         if found is None:
             silent.append(f"{result.id}: nothing was checked for CPython {result.python} there")
+        elif result.missing_library in baseline.PROMISED:
+            silent.append(
+                f"{result.id}: the base image has no {result.missing_library}, which the manylinux "
+                "rules promise"
+            )
         elif result.outcome not in LOADERS:
             silent.append(f"{result.id}: {result.outcome}: {result.message.splitlines()[0][:200]}")
         elif _agrees(*found, result):

@@ -173,3 +173,8 @@ def test_every_search_has_an_account_that_names_what_was_needed(
     assert module.needed[0] in words
     assert ".." not in words.replace("/..", "")
     assert words.endswith(".")
+
+
+def test_an_empty_part_of_a_search_path_is_told_to_be_the_working_directory() -> None:
+    said = told(thing(needed=(LIBPYTHON,), runpath=":/opt"), thing())
+    assert "Its DT_RUNPATH leads to the working directory and /opt: not there." in said
