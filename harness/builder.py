@@ -28,8 +28,6 @@ from typing import IO
 import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
@@ -40,6 +38,7 @@ from harness import (
     cache,
     containers,
     debian,
+    elf,
     engine,
     index,
     replica,
@@ -50,6 +49,7 @@ from harness import (
 from harness.buildsystem import BuildSystem
 from harness.errors import ConfigurationError, ToolError
 from harness.images import RECIPES, Images
+from harness.loader.objects import Unloadable
 from harness.lock import Lock, LockedWheel
 from harness.matrix import Base
 from harness.platforms import Platform
@@ -76,8 +76,6 @@ LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.egg-info", ".git")
 
 TOP_LEFTOVERS = ("build", "dist", "_skbuild", "target")
 """The same, directly in the folder. A stale build would be taken for the new one."""
-
-E_MACHINE = {Platform.X86_64: "EM_X86_64", Platform.AARCH64: "EM_AARCH64"}
 
 CROSS_SETTINGS = {"mesonpy": ("--config-setting=setup-args=--cross-file=/build/cross.ini",)}
 """Arguments of ``uv build`` by back end; the other back ends are told by environment variables."""
@@ -344,17 +342,21 @@ def check_wheel(name: str, data: bytes, python: str, platform: Platform, doing: 
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for file in archive.namelist():
-                content = archive.read(file)
-                if not content.startswith(b"\x7fELF"):
+                found = elf.read_object(io.BytesIO(archive.read(file)))
+                if found is None:
                     continue
-                machine = ELFFile(io.BytesIO(content))["e_machine"]
-                if machine != E_MACHINE[platform]:
-                    raise refused(f"holds {file}, which is {machine} instead of {platform}")
+                if isinstance(found, Unloadable):
+                    raise refused(f"is damaged: {file}: {found.problem}")
+                if found.architecture != platform.architecture:
+                    known = {other.architecture: str(other) for other in Platform}
+                    number = f"machine {found.architecture.machine}"
+                    machine = known.get(found.architecture, number)
+                    raise refused(f"holds {file}, which is for {machine} instead of {platform}")
                 others = (other.triplet for other in Platform if other is not platform)
                 if any(f"-{triplet}.so" in file for triplet in others):
                     raise refused(f"holds {file}, which CPython on {platform} does not look for")
                 modules += ".so" in Path(file).suffixes
-    except (zipfile.BadZipFile, ELFError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise refused(f"is damaged: {error}") from None
     if not modules:
         raise refused(f"holds no extension module for CPython {python}")

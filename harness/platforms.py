@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform as host_platform
 from enum import StrEnum
 
+from harness.loader.objects import AARCH64, X86_64, Architecture
+
 
 class Platform(StrEnum):
     """A CPU architecture running Linux with glibc; the value is what ``uname -m`` prints."""
@@ -31,6 +33,11 @@ class Platform(StrEnum):
     def uv_python(self) -> str:
         """Tail of uv's Python key, as in ``cpython-3.13-linux-x86_64-gnu``."""
         return f"linux-{self.value}-gnu"
+
+    @property
+    def architecture(self) -> Architecture:
+        """What its ELF files say."""
+        return {Platform.X86_64: X86_64, Platform.AARCH64: AARCH64}[self]
 
     @property
     def is_native(self) -> bool:

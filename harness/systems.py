@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from harness import cache, elf, engine, inventory, ldcache, owner
 from harness.containers import confinement
 from harness.loader.files import Files
-from harness.loader.objects import AARCH64, X86_64, Object, Unloadable
+from harness.loader.objects import Object, Unloadable
 from harness.loader.process import System
 from harness.platforms import Platform
 
@@ -30,7 +30,6 @@ LOADERS = {
     Platform.X86_64: "/lib64/ld-linux-x86-64.so.2",
     Platform.AARCH64: "/lib/ld-linux-aarch64.so.1",
 }
-ARCHITECTURES = {Platform.X86_64: X86_64, Platform.AARCH64: AARCH64}
 CACHE = "etc/ld.so.cache"
 
 MAX_FILE = 512 << 20
@@ -99,7 +98,7 @@ def system(diagnostics: str, tar: tarfile.TarFile, platform: Platform) -> System
     subdirectories = tuple(
         f"glibc-hwcaps/{name}" for number, name in enumerate(names) if mask >> number & 1
     )
-    architecture = ARCHITECTURES[platform]
+    architecture = platform.architecture
     members = {f"/{member.name.strip('/')}": member for member in tar}
     links = {path: member.linkname for path, member in members.items() if member.issym()}
     kept = tar.extractfile(members[f"/{CACHE}"]) if f"/{CACHE}" in members else None

@@ -189,7 +189,7 @@ def test_a_back_end_that_ignores_what_it_builds_for_gives_no_wheel(
         f"os.environ['LDSHARED'] += ' -shared'\n{MODULE}"
     )
     folder = sample(tmp_path / "mine", setup=setup)
-    with pytest.raises(ToolError, match="EM_X86_64 instead of aarch64"):
+    with pytest.raises(ToolError, match="for x86_64 instead of aarch64"):
         builder.wheel("mine", folder, PYTHON, Platform.AARCH64)
 
 

@@ -13,12 +13,13 @@ from typing import Any, cast
 import docker
 import pytest
 
-from harness import binfmt, builder, buildsystem, cache, extensions, locking, matrix, sdk
+from harness import builder, buildsystem, cache, extensions, locking, matrix, sdk
 from harness.builder import Builder, Ended
 from harness.errors import ConfigurationError, DiskFullError, HarnessError, LockError, ToolError
 from harness.images import Images
 from harness.lock import Lock, LockedUv, LockedWheel
 from harness.platforms import Platform
+from tests.unit.tiny_elf import TinyElf
 
 SAMPLES = Path(__file__).parents[2] / "cases" / "extensions"
 OWN = sorted(path.parent for path in SAMPLES.glob("*/pyproject.toml"))
@@ -172,9 +173,8 @@ def lock(*, wheel: LockedWheel = SETUPTOOLS, uv: dict[str, LockedWheel] | None =
 
 
 def elf(platform: Platform) -> bytes:
-    """The header of a shared object and nothing more."""
-    head = binfmt.elf_header(platform, kind=3) + (1).to_bytes(4, "little")
-    return head.ljust(52, b"\0") + (64).to_bytes(2, "little") + bytes(10)
+    """A shared object for a platform, with nothing in it."""
+    return TinyElf(machine=platform.architecture.machine).build()
 
 
 def packed(**files: bytes) -> bytes:
@@ -405,7 +405,7 @@ def refusal(name: str, data: bytes) -> HarnessError:
 def test_a_wheel_with_another_architecture_inside_is_refused() -> None:
     """However right its name is: a back end that missed that it was to cross."""
     error = refusal(*wheel_for(Platform.AARCH64, machine=Platform.X86_64))
-    assert "is EM_X86_64 instead of aarch64" in error.problem
+    assert "is for x86_64 instead of aarch64" in error.problem
     assert "CC" in error.advice
 
 
@@ -413,7 +413,7 @@ def test_a_helper_library_of_another_architecture_is_refused_too() -> None:
     name, _ = wheel_for(Platform.AARCH64)
     module = f"mine.cpython-313-{Platform.AARCH64.triplet}.so"
     files = {module: elf(Platform.AARCH64), "libs/helper.so.1": elf(Platform.X86_64)}
-    assert "holds libs/helper.so.1, which is EM_X86_64" in refusal(name, packed(**files)).problem
+    assert "holds libs/helper.so.1, which is for x86_64" in refusal(name, packed(**files)).problem
 
 
 def test_a_wheel_named_for_another_platform_is_refused() -> None:

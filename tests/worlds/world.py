@@ -18,8 +18,6 @@ ROOT = "/w"
 FOLDERS = (f"{ROOT}/a/sub", f"{ROOT}/b", f"{ROOT}/c", f"{ROOT}/bin")
 """Directories that are there in every world."""
 
-ARCHITECTURES = {Platform.X86_64: X86_64, Platform.AARCH64: AARCH64}
-
 
 class Libc(StrEnum):
     """A C library, whose loader is tried."""
@@ -41,7 +39,7 @@ class Kind:
     @property
     def architecture(self) -> Architecture:
         """What its own objects are."""
-        return ARCHITECTURES[self.platform]
+        return self.platform.architecture
 
     @property
     def interpreter(self) -> str:
