@@ -15,6 +15,7 @@ from requests import RequestException
 from harness import containers, engine, lddebug
 from harness.check import advice, verdicts
 from harness.check.advice import Advice
+from harness.check.baseline import is_libpython
 from harness.check.builds import Python
 from harness.check.tree import directory as read_directory
 from harness.containers import Containers, Finished
@@ -73,18 +74,20 @@ def explained(
     explanation = Explanation(
         account=foresight.account,
         trace=trace(cell, prepared, pool, library) if library else (),
-        advice=_advice(tree, cell.environment.interpreter),
+        advice=_advice(tree, cell.environment.interpreter, library),
     )
     evidence = {**outcome.evidence, EXPLANATION: explanation.model_dump(mode="json")}
     return replace(outcome, evidence=evidence)
 
 
 @cache_in_process
-def _advice(tree: Path, interpreter: Interpreter) -> tuple[Advice, ...]:
+def _advice(tree: Path, interpreter: Interpreter, library: str | None) -> tuple[Advice, ...]:
     """What to do about the files of a tree, for an interpreter's CPython and platform."""
     python = Python.parse(interpreter.python)
     target = read_directory(tree / "site")
     finding = verdicts.check(target, [python] if python else [], [str(interpreter.platform)])
+    if library is not None and not is_libpython(library):
+        return advice.about_other(library, finding.missing)
     return advice.advise([finding])
 
 

@@ -40,7 +40,8 @@ class Explanation(BaseModel):
     @property
     def lines(self) -> list[str]:
         """All of it as lines of text."""
-        return [*self.reasons, *advice.lines(self.advice)]
+        said = advice.lines(self.advice)
+        return [*self.reasons, *([""] if said else []), *said]
 
 
 def of(evidence: dict[str, object]) -> Explanation | None:

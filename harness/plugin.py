@@ -228,7 +228,7 @@ class Controller:
     def _prepare(self, cells: tuple[Cell, ...]) -> None:
         from harness import engine, preparing
 
-        self._say(f"preparing {len(cells)} cells …")
+        self._say(f"preparing {len(cells)} {'cell' if len(cells) == 1 else 'cells'} …")
         prepared = preparing.prepare(
             cells,
             self._run.matrix,
@@ -287,7 +287,9 @@ class Controller:
             highlight=False,
         )
         results = sorted(self.results, key=lambda result: order[result.id])
-        for line in explanation.report(results):
+        # Of the others their own test has said it.
+        known = (result for result in results if result.status is Status.AS_EXPECTED)
+        for line in explanation.report(known):
             terminalreporter.write_line(line)
         table.render(results, console)
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.check import baseline
-from harness.check.verdicts import Cell, Failure, Finding, Role, Row, Verdict, called
+from harness.check.verdicts import (
+    Cell,
+    Failure,
+    Finding,
+    Missing,
+    Role,
+    Row,
+    Verdict,
+    called,
+)
 from harness.releases import LinkModel
 from harness.why import printable, wrapped
 
@@ -71,6 +80,27 @@ def advise(findings: Sequence[Finding]) -> tuple[Advice, ...]:
             )
         )
     return tuple(dict.fromkeys(found))
+
+
+def about_other(library: str, missing: Iterable[Missing]) -> tuple[Advice, ...]:
+    """What helps where a library other than libpython was not there."""
+    name = printable(library)
+    inside = next((one.inside for one in missing if one.name == library and one.inside), None)
+    mend = (
+        f"`{name}` lies in the wheel, as `{called(inside)}`, but no search path leads there. Link "
+        "what needs it with -Wl,-rpath,'$ORIGIN/…'."
+        if inside
+        else f"Put `{name}` into the wheel, with a search path that starts at $ORIGIN; "
+        "`auditwheel repair` does both."
+    )
+    return (
+        Advice(
+            reader=Reader.USER,
+            text=f"This has nothing to do with how Python was built. Install what has `{name}`: a "
+            "package of the distribution's, or one that says how to in its documentation.",
+        ),
+        Advice(reader=Reader.AUTHOR, text=mend),
+    )
 
 
 def lines(advice: Iterable[Advice]) -> list[str]:

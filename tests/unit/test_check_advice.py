@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.check import advice, verdicts
 from harness.check.advice import Reader
+from harness.check.target import SITE
 from harness.loader.objects import AARCH64, Object
 from tests.unit.made_targets import LIBPYTHON, SUFFIX, library, target
 
@@ -100,3 +101,18 @@ def test_what_cannot_be_loaded_for_another_reason_is_not_blamed_on_libpython() -
     assert set(words) == {Reader.AUTHOR}
     assert "cannot be loaded anywhere" in words[Reader.AUTHOR]
     assert "libpython" not in words[Reader.AUTHOR]
+
+
+def test_another_library_than_libpython_has_advice_of_its_own() -> None:
+    user, author = advice.about_other("libx.so.1", [])
+    assert (user.reader, author.reader) == (Reader.USER, Reader.AUTHOR)
+    assert "nothing to do with how Python was built" in user.text
+    assert "Put `libx.so.1` into the wheel" in author.text
+
+
+def test_a_library_that_lies_in_the_wheel_where_nothing_leads_is_told_where() -> None:
+    inside = verdicts.Missing(
+        name="libx.so.1", needed_by=("/a.so",), inside=f"{SITE}/libs/libx.so.1"
+    )
+    _, author = advice.about_other("libx.so.1", [inside])
+    assert "lies in the wheel, as `libs/libx.so.1`, but no search path leads there" in author.text
