@@ -391,7 +391,8 @@ class Reader:
         table = self._values[DT_GNU_HASH]
         buckets, first, bloom, _ = self._words(table, 4)
         at = table + 16 + 8 * bloom
-        raw = array("I", self._at(at, min(4 * buckets, MAX_TABLE))[: 4 * buckets // 4 * 4])
+        found = self._at(at, min(4 * buckets, MAX_TABLE))
+        raw = array("I", found[: len(found) // 4 * 4])
         last = max(raw, default=0)
         if last < first:
             return first

@@ -365,3 +365,19 @@ def test_the_rest_of_the_last_page_is_there_unless_variables_are_put_over_it(
         assert found.needed == ("libx.so",)
     else:
         assert isinstance(found, Unloadable)
+
+
+def test_a_hash_table_that_is_cut_in_the_middle_of_a_word_is_no_crash(tmp_path: Path) -> None:
+    """Found by the fuzzer: input 25361 of seed 12."""
+
+    def build(at: int) -> bytes:
+        tags = [(0x6FFFFEF5, at)]
+        return TinyElf(undefined=(b"PyLong_FromLong",), without=(4,), numbers=tags).build()
+
+    at = len(build(0))
+    table = struct.pack("<4I", 1000, 1, 0, 0) + b"\1\2\3\4\5\6"
+    content = bytearray(build(at) + table)
+    struct.pack_into("<QQ", content, 64 + 32, len(content), len(content))
+    path = tmp_path / "cut.so"
+    path.write_bytes(content)
+    assert elf.read(path).c_api_slots == {}
