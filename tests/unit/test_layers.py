@@ -20,11 +20,22 @@ HEAVY = ("docker", "requests", "pytest", "elftools")
 LAYERS = [
     # modules, and what none of them may bring along
     (("errors", "outcome", "platforms", "remedies", "sources", "releases"), ("pydantic", *HEAVY)),
-    (("elf",), ("pydantic", "docker", "requests", "pytest", "_pytest")),
+    # The loader's rules and the check are plain Python: to start is most of what a check takes.
+    (
+        ("loader.glibc", "loader.musl", "elf", "ldcache", "imports", "prediction", "why"),
+        ("pydantic", "click", "yaml", *HEAVY),
+    ),
+    (
+        ("check.command", "check.verdicts", "check.advice", "check.report", "check.targets"),
+        ("pydantic", "click", "rich", "yaml", *HEAVY),
+    ),
     (("plan", "verdict", "outcome", "lock", "releases"), HEAVY),
     (("results", "table"), HEAVY),
     (("index", "uvbinary", "replica", "interpreters", "extensions", "locking"), UPWARDS),
-    (("containers", "cells", "images", "preparing", "doctor"), ("pytest", "_pytest", "click")),
+    (
+        ("containers", "cells", "images", "preparing", "trial", "doctor"),
+        ("pytest", "_pytest", "click"),
+    ),
     (("plugin",), ("docker", "requests", "rich", "click", "elftools")),
     (("cli",), ("docker", "requests", "pydantic", "pytest")),
 ]
