@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness import why
-from harness.check import baseline, builds
+from harness.check import baseline, builds, pythons
 from harness.check.builds import Build, Era, Libc, Machine, Python
 from harness.check.target import SCRIPTS, SITE, Module, Target
 from harness.check.thismachine import Here
@@ -17,12 +16,6 @@ from harness.loader.objects import Object
 from harness.loader.process import Answer, Process, Search, System, Variables
 from harness.prediction import importer
 from harness.releases import LinkModel
-
-DEFAULT_PYTHON = Python(13)
-"""Of files that do not say what CPython they are for."""
-
-SUFFIX = re.compile(r"\.cpython-3(\d+)([td]*)(?:-[\w-]+)?\.so")
-TAG = re.compile(r"(?P<python>[\w.]+)-(?P<abi>[\w.]+)-(?P<platform>[\w.]+)")
 
 NOT_PROMISED = "The manylinux rules do not list it, so no system has to have it"
 NOT_PROMISED_MUSL = "PEP 656 promises musl alone, so no system has to have it"
@@ -184,7 +177,7 @@ def check(target: Target, python: Sequence[Python] = (), cpu: Sequence[str] = ()
     embedding: dict[str, None] = {}
     uses_bundled = False
     for machine in chosen:
-        own = pythons(target, machine, python)
+        own = pythons.of(target, machine, python)
         wanted = [one for one in own if not python or one in python]
         if not own:
             unchecked.append("it is for no CPython from 3.8 on")
@@ -193,7 +186,7 @@ def check(target: Target, python: Sequence[Python] = (), cpu: Sequence[str] = ()
             unchecked.append(f"it is for CPython {is_for}, not {_listed(map(str, python))}")
         checker = _Checker(target, machine)
         for one in wanted:
-            if _is_built(one, machine):
+            if pythons.is_built(one, machine):
                 rows.append(checker.row(one))
             else:
                 unchecked.append(f"there are no builds of CPython {one} for {machine.name}")
@@ -220,7 +213,7 @@ def check_here(target: Target, here: Here) -> tuple[Failure, ...] | None:
     no module for that interpreter.
     """
     checker = _Checker(target, here.machine)
-    if not any(loads(here.python, module.suffix) for module in checker.modules):
+    if not any(pythons.loads(here.python, module.suffix) for module in checker.modules):
         return None
     return checker.here(here)
 
@@ -229,53 +222,6 @@ def called(path: str) -> str:
     """What to call a file of a target: its path in the wheel."""
     name = path.removeprefix(f"{SITE}/").removeprefix(f"{posixpath.dirname(SCRIPTS)}/")
     return why.printable(name)
-
-
-def pythons(target: Target, machine: Machine, asked: Sequence[Python] = ()) -> tuple[Python, ...]:
-    """The CPythons that a target is for, oldest first.
-
-    By its tags; of files without any, by the names of its modules. What says nothing is for those
-    that were asked for, else for :data:`DEFAULT_PYTHON`. With abi3 it is for every later one that
-    there are builds of.
-    """
-    found: set[Python] = set()
-    every = [Python(minor) for minor in range(builds.OLDEST, builds.NEWEST + 1)]
-    there = [one for one in every if _is_built(one, machine)]
-    anything = False
-    for tag in target.tags:
-        if match := TAG.fullmatch(tag):
-            first, abi = Python.parse(match["python"]), Python.parse(match["abi"])
-            if abi:
-                found.add(abi)
-            elif match["abi"] == "abi3" and first:
-                found.update(one for one in there if one >= first)
-            elif match["abi"] == "none" and first:
-                found.add(first)
-            elif match["abi"] == "none" and match["python"].startswith(("py3", "py2.py3")):
-                anything = True
-    suffixes = [match for module in target.modules if (match := SUFFIX.fullmatch(module.suffix))]
-    if anything or not target.tags:
-        named = {Python(int(match[1]), match[2]) for match in suffixes}
-        if named and not target.tags:
-            found |= named
-        elif not target.tags:
-            found.update(asked or [DEFAULT_PYTHON])
-        else:
-            found.update(named or there)
-    return tuple(sorted(one for one in found if one.minor >= builds.OLDEST))
-
-
-def loads(python: Python, suffix: str) -> bool:
-    """Whether a CPython imports a file with such a suffix; a debug build takes release ones."""
-    if match := SUFFIX.fullmatch(suffix):
-        return int(match[1]) == python.minor and match[2] in (
-            python.flags,
-            python.flags.replace("d", ""),
-        )
-    if suffix == ".abi3.so":
-        # The free-threaded builds have no such ABI (PEP 703).
-        return "t" not in python.flags
-    return suffix == ".so"
 
 
 class _Checker:
@@ -311,7 +257,7 @@ class _Checker:
 
     def row(self, python: Python) -> Row:
         """A CPython with each link model that it comes in."""
-        modules = [module for module in self.modules if loads(python, module.suffix)]
+        modules = [module for module in self.modules if pythons.loads(python, module.suffix)]
         eras = builds.eras(python, self.machine)
         # Where nothing needs libpython, nothing could differ.
         key = tuple(module.path for module in modules)
@@ -347,7 +293,7 @@ class _Checker:
 
     def here(self, here: Here) -> tuple[Failure, ...]:
         """The modules that a real interpreter does not import on this machine."""
-        modules = [module for module in self.modules if loads(here.python, module.suffix)]
+        modules = [module for module in self.modules if pythons.loads(here.python, module.suffix)]
         found = here.system(self.needed)
         system = replace(found, files=found.files | self.all)
         setting = why.Setting(
@@ -503,13 +449,6 @@ def _why_no_machine(target: Target) -> str:
     if target.files.files:
         return "nothing in it is linked dynamically, so there is nothing to check"
     return "there are no ELF files in it, so there is nothing to check"
-
-
-def _is_built(python: Python, machine: Machine) -> bool:
-    """Whether there are builds of a CPython for a machine, as far as that is known."""
-    if "d" in python.flags or not builds.is_known(machine):
-        return True
-    return builds.offered(python, machine)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.check import verdicts
+from harness.check import pythons, verdicts
 from harness.check.builds import Libc, Machine, Python
 from harness.check.target import SITE, Target
 from harness.check.verdicts import Finding, Verdict
@@ -202,7 +202,7 @@ def test_abi3_is_for_every_later_cpython_that_there_is() -> None:
 def test_a_suffix_says_which_cpython_imports_a_file(
     suffix: str, python: Python, loads: bool
 ) -> None:
-    assert verdicts.loads(python, suffix) is loads
+    assert pythons.loads(python, suffix) is loads
 
 
 def test_a_wheel_for_debug_builds_needs_their_libpython() -> None:
@@ -218,7 +218,7 @@ def test_a_wheel_for_debug_builds_needs_their_libpython() -> None:
 
 def test_files_without_a_tag_are_for_what_their_names_say_or_what_was_asked() -> None:
     plain = target({"_m.so": library()}, tags=frozenset())
-    assert [row.python for row in verdicts.check(plain).rows] == [verdicts.DEFAULT_PYTHON]
+    assert [row.python for row in verdicts.check(plain).rows] == [pythons.DEFAULT_PYTHON]
     assert [row.python for row in verdicts.check(plain, [Python(10)]).rows] == [Python(10)]
     named = target({f"_m{SUFFIX}": library()}, tags=frozenset())
     assert [row.python for row in verdicts.check(named).rows] == [Python(13)]
