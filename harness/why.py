@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from harness.loader.files import Files
 from harness.loader.objects import Object
 from harness.loader.process import Look, Search, Step, Variables
-
-LIBPYTHON = "libpython"
+from harness.releases import LIBPYTHON
 
 WIDTH = 80
 """Columns of what is printed for people, wherever they read it."""

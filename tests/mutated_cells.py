@@ -13,13 +13,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness import engine, foreseen, lock, matrix, owner, preparing, results
+from harness import engine, foreseen, lock, matrix, results
 from harness.loader.glibc import Glibc
 from harness.loader.process import Loader
 from harness.outcome import Outcome
 from harness.plan import Cell, plan
 from harness.prepared import Prepared
 from harness.results import Result
+from tests.integration.conftest import prepare
 from tests.worlds import mutants
 from tests.worlds.world import Libc
 
@@ -48,16 +49,7 @@ def main(path: Path, profile: str) -> None:
     read, locked = matrix.load(PROJECT / "matrix.yaml"), lock.load(PROJECT / "matrix.lock")
     cells = tuple(c for c in plan(read, locked, profile=profile) if c.not_applicable is None)
     observed = {result.id: result for result in results.read(path)}
-    prepared = preparing.prepare(
-        cells,
-        read,
-        locked,
-        engine.connect(),
-        run=owner.new_run(),
-        owner=owner.this_process(),
-        beside=PROJECT,
-        say=lambda line: None,
-    )
+    prepared = prepare(engine.connect(), cells, read, locked)
     compared = sum(result.predicted is not None for result in observed.values())
     print(f"| rule | of {compared} cells these notice | such as |\n| --- | --- | --- |")
     models: dict[str, Loader] = {"(as it is)": Glibc(), **mutants.of(Libc.GLIBC)}

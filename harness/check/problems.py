@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.check.report import MODELS, Section
+from harness.check.report import Section
 from harness.check.verdicts import Failure, Finding, Role, called
 from harness.why import printable
 
@@ -90,7 +90,7 @@ def _failures(section: Section, finding: Finding) -> Iterator[Problem]:
             for failure in cell.failures:
                 key = failure.search.needed_by, failure.library
                 groups.setdefault(key, []).append(failure)
-                where = f"{MODELS[cell.era.link_model]} ({cell.era.releases})"
+                where = f"{cell.era.link_model} ({cell.era.releases})"
                 models.setdefault(key, {})[where] = None
         for failure in row.programs:
             groups.setdefault((failure.search.needed_by, failure.library), []).append(failure)

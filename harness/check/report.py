@@ -24,12 +24,6 @@ FEW = 5
 SHORT = 2
 """Files of a target up to which what they need is always listed."""
 
-MODELS = {
-    LinkModel.SHARED: "shared",
-    LinkModel.STATIC: "static",
-    LinkModel.STATIC_RUNPATH: "static+runpath",
-    LinkModel.STATIC_RPATH: "static+rpath",
-}
 WORDS = {Verdict.IMPORTS: "imports", Verdict.PARTLY: "partly", Verdict.FAILS: "FAILS"}
 ABSENT = "-"
 
@@ -98,7 +92,7 @@ def _verdict(section: Section) -> str:
             cell.era.link_model for row in section.rows for cell in row.cells if cell.verdict.breaks
         }
         programs = [failure for row in section.rows for failure in row.programs]
-        where = ", ".join(MODELS[model] for model in LinkModel if model in broken)
+        where = ", ".join(model for model in LinkModel if model in broken)
         return f"FAILS with {where}" if where else f"{called(programs[0].path)} does not start"
     if not section.rows:
         return "not checked" + "".join(f": {reason}" for reason in section.unchecked[:1])
@@ -142,7 +136,7 @@ def _fits(row: Row, other: Row) -> bool:
 def _table(rows: Sequence[Row]) -> Iterator[str]:
     eras = [cell.era for cell in rows[0].cells]
     known = builds.is_known(rows[0].machine)
-    heads = [MODELS[era.link_model] for era in eras]
+    heads = [era.link_model for era in eras]
     releases = [str(era.releases) for era in eras]
     width = min(CELL, max(map(len, (*heads, *releases))) + 2)
     label = max(LABEL, len(rows[0].machine.name) + 2)
@@ -222,8 +216,8 @@ def _reasons(section: Section, verbose: bool) -> list[str]:
         wanted = models if verbose else models[-1:]
         for number, model in enumerate(wanted):
             row, cell, failure = last[model]
-            where = f"CPython {row.python}, {row.machine.name}, {MODELS[model]}"
-            extra = f"{where} ({', '.join(MODELS[m] for m in models[:-1])} likewise)"
+            where = f"CPython {row.python}, {row.machine.name}, {model}"
+            extra = f"{where} ({', '.join(models[:-1])} likewise)"
             lines += wrapped(f"{where if len(wanted) > 1 or len(models) == 1 else extra}:", 2)
             lines += wrapped(failure.words, 4)
             if number == 0:
@@ -352,10 +346,7 @@ def _where(need: Need) -> str:
         places.setdefault(_place(path, need), []).append(model)
     if len(places) == 1:
         return next(iter(places))
-    return "; ".join(
-        f"{', '.join(MODELS[model] for model in models)}: {place}"
-        for place, models in places.items()
-    )
+    return "; ".join(f"{', '.join(models)}: {place}" for place, models in places.items())
 
 
 def _place(path: str | None, need: Need) -> str:

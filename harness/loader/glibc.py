@@ -59,9 +59,8 @@ class Glibc:
     def start(self, program: str, system: System, variables: Variables) -> Answer:
         """Run a program: map it, LD_PRELOAD, and all that they need, breadth first."""
         process = begin(program, system, variables)
-        if isinstance(process, Search):
-            empty = Process(system=system, variables=variables)
-            return Answer(process=empty, searches=(process,), failure=process)
+        if isinstance(process, Answer):
+            return process
         # So dlopen("") opens the program.
         process = process.known_as(0, "")
         interpreter = process.mapped[0].object.interpreter

@@ -51,9 +51,8 @@ class Musl:
     def start(self, program: str, system: System, variables: Variables) -> Answer:
         """Run a program: map it, LD_PRELOAD, and all that they need, breadth first."""
         process = begin(program, system, variables)
-        if isinstance(process, Search):
-            empty = Process(system=system, variables=variables)
-            return Answer(process=empty, searches=(process,), failure=process)
+        if isinstance(process, Answer):
+            return process
         searches: list[Search] = []
         for name in re.split(r"[\s:]", variables.preload, flags=re.ASCII):
             if name:

@@ -210,25 +210,6 @@ class Process:
         return replace(self, mapped=self.mapped[: len(before.mapped)])
 
 
-def begin(program: str, system: System, variables: Variables) -> Process | Search:
-    """A process as the kernel starts it, with nothing but the program; or why it cannot."""
-    real = system.files.real(program, directory=variables.directory)
-    content = system.files.files[real] if real else None
-    if real is None or not isinstance(content, Object):
-        problem = content.problem if isinstance(content, Unloadable) else None
-        return Search(name=program, needed_by=program, found=real and program, problem=problem)
-    main = Mapped(
-        path=program,
-        identity=system.files.identity(real),
-        object=content,
-        # As /proc/self/exe has it, so without links.
-        origin=posixpath.dirname(real),
-        names=frozenset(),
-        loader=None,
-    )
-    return Process(system=system, variables=variables, mapped=(main,))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a loader did: the process after it, and every search in order.
@@ -242,6 +223,27 @@ class Answer:
     """The search that ended it."""
     opened: int | None = None
     """Number of the object that dlopen gave; None where it failed."""
+
+
+def begin(program: str, system: System, variables: Variables) -> Process | Answer:
+    """A process as the kernel starts it, with nothing but the program; or why it cannot be."""
+    real = system.files.real(program, directory=variables.directory)
+    content = system.files.files[real] if real else None
+    if real is None or not isinstance(content, Object):
+        problem = content.problem if isinstance(content, Unloadable) else None
+        search = Search(name=program, needed_by=program, found=real and program, problem=problem)
+        nothing = Process(system=system, variables=variables)
+        return Answer(process=nothing, searches=(search,), failure=search)
+    main = Mapped(
+        path=program,
+        identity=system.files.identity(real),
+        object=content,
+        # As /proc/self/exe has it, so without links.
+        origin=posixpath.dirname(real),
+        names=frozenset(),
+        loader=None,
+    )
+    return Process(system=system, variables=variables, mapped=(main,))
 
 
 class Loader(Protocol):

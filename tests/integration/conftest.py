@@ -49,6 +49,25 @@ def cells(project_matrix: matrix.Matrix, project_lock: lock.Lock) -> tuple[plan.
     )
 
 
+def prepare(
+    client: docker.DockerClient,
+    cells: tuple[plan.Cell, ...],
+    read: matrix.Matrix,
+    locked: lock.Lock,
+) -> Prepared:
+    """What some cells of the project's matrix need, for a run of its own."""
+    return preparing.prepare(
+        cells,
+        read,
+        locked,
+        client,
+        run=owner.new_run(),
+        owner=owner.this_process(),
+        beside=PROJECT,
+        say=lambda line: None,
+    )
+
+
 @pytest.fixture(scope="session")
 def prepared(
     client: docker.DockerClient,
@@ -57,16 +76,7 @@ def prepared(
     project_lock: lock.Lock,
 ) -> Prepared:
     """What those cells need."""
-    return preparing.prepare(
-        cells,
-        project_matrix,
-        project_lock,
-        client,
-        run=owner.new_run(),
-        owner=owner.this_process(),
-        beside=PROJECT,
-        say=lambda line: None,
-    )
+    return prepare(client, cells, project_matrix, project_lock)
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ import docker
 import pytest
 import yaml
 
-from harness import lock, matrix, owner, preparing
+from harness import lock, matrix
 from harness.loader.glibc import Glibc
 from harness.plan import Cell, plan
 from harness.prepared import Prepared
 from harness.results import Result, read
 from tests.integration import oracle
-from tests.integration.conftest import PROJECT, Pytest
+from tests.integration.conftest import PROJECT, Pytest, prepare
 from tests.mutated_cells import contradicted
 
 pytestmark = pytest.mark.engine
@@ -38,16 +38,7 @@ def quick(
     assert done.returncode == 0, done.stdout
     assert "48 compared with the loader's rules" in done.stdout
     cells = plan(project_matrix, project_lock, profile="quick")
-    prepared = preparing.prepare(
-        cells,
-        project_matrix,
-        project_lock,
-        client,
-        run=owner.new_run(),
-        owner=owner.this_process(),
-        beside=PROJECT,
-        say=lambda line: None,
-    )
+    prepared = prepare(client, cells, project_matrix, project_lock)
     return {result.id: result for result in read(file)}, cells, prepared
 
 

@@ -22,10 +22,10 @@ from harness.outcome import Outcome, Reason, Stage, untestable
 from harness.plan import Cell, Selection
 from harness.platforms import Platform
 from harness.prediction import Prediction
-from harness.prepared import PreparedExtension
 from harness.sources import Source
 from harness.trial import Trial
 from harness.verdict import Status
+from tests.unit.fake_foresight import Foresight, Prepared
 from tests.unit.sample_cell import sample_cell
 
 LIBPYTHON = "libpython3.13.so.1.0"
@@ -194,28 +194,6 @@ FINE = Outcome(stage=Stage.IMPORT, reason=Reason.IMPORTS)
 GONE = Outcome(
     stage=Stage.IMPORT, reason=Reason.MISSING_LIBRARY, missing_library=LIBPYTHON, message="gone"
 )
-
-
-class Foresight:
-    account = "Nothing searches there."
-
-    def __init__(self, prediction: Prediction) -> None:
-        self.prediction = prediction
-
-    def given(self, outcome: Outcome) -> Foresight:
-        return self
-
-
-class Prepared:
-    def __init__(self, tree: Path) -> None:
-        (tree / "site").mkdir(exist_ok=True)
-        self._tree = tree
-
-    def pins(self, cell: Cell) -> dict[str, object]:
-        return {}
-
-    def extension(self, cell: Cell) -> PreparedExtension:
-        return PreparedExtension(tree=self._tree)
 
 
 @pytest.fixture

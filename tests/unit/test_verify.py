@@ -17,9 +17,9 @@ from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Cell, Expected
 from harness.plugin import Run
 from harness.prediction import Prediction
-from harness.prepared import PreparedExtension
 from harness.results import Result, read
 from harness.verdict import Status
+from tests.unit.fake_foresight import Foresight, Prepared
 from tests.unit.sample_cell import sample_cell, sample_check
 
 PROJECT = Path(__file__).parents[2]
@@ -34,30 +34,6 @@ class Config:
 
     def getoption(self, name: str) -> object:
         return self._options[name]
-
-
-class Foresight:
-    """A prediction, and words for it."""
-
-    account = "Nothing searches there."
-
-    def __init__(self, prediction: Prediction) -> None:
-        self.prediction = prediction
-
-    def given(self, outcome: Outcome) -> Foresight:
-        return self
-
-
-class Prepared:
-    def __init__(self, tree: Path) -> None:
-        (tree / "site").mkdir(exist_ok=True)
-        self._tree = tree
-
-    def extension(self, cell: Cell) -> PreparedExtension:
-        return PreparedExtension(tree=self._tree)
-
-    def pins(self, cell: Cell) -> dict[str, object]:
-        return {"image": f"of {cell.id}"}
 
 
 RunOf = Callable[..., Run]
