@@ -1,4 +1,4 @@
-"""Which ELF files a folder or an archive holds: what the loader's rules are applied to."""
+"""Which ELF files there are in a folder: what the loader's rules are applied to."""
 
 from __future__ import annotations
 
@@ -48,29 +48,33 @@ def save(inventory: Inventory, path: Path) -> None:
 
 
 @dataclass(kw_only=True)
-class _Noted:
+class Noted:
+    """What was found so far, while something is gone through."""
+
     files: dict[str, Object | Unloadable] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     twins: dict[str, str] = field(default_factory=dict)
     modules: list[str] = field(default_factory=list)
 
-    def add(self, name: str, stream: BinaryIO) -> None:
+    def add(self, name: str, stream: elf.Stream) -> elf.Reader:
+        """Read a file; one that is no ELF file is not noted."""
         reader = elf.Reader(stream)
         found = reader.object()
-        if found is None:
-            return
-        self.files[name] = found
-        if elf.is_extension_module(reader, posixpath.basename(name).partition(".")[0]):
-            self.modules.append(name)
+        if found is not None:
+            self.files[name] = found
+            if elf.is_extension_module(reader, posixpath.basename(name).partition(".")[0]):
+                self.modules.append(name)
+        return reader
 
     def done(self) -> Inventory:
+        """All of it."""
         files = Files(files=self.files, links=self.links, twins=self.twins)
         return Inventory(files=files, modules=tuple(self.modules))
 
 
 def of_folder(folder: Path) -> Inventory:
     """The ELF files and the links in a folder."""
-    noted = _Noted()
+    noted = Noted()
     for path in sorted(folder.rglob("*")):
         name = f"/{path.relative_to(folder).as_posix()}"
         if path.is_symlink():
@@ -113,24 +117,6 @@ def _name(path: str) -> str:
     """What a file is imported as; a package's own module is called ``NAME.__init__``."""
     folder, slash, file = path.rpartition("/")
     return f"{folder}{slash}{file.partition('.')[0]}".replace("/", ".")
-
-
-def of_interpreter(archive: Path) -> Inventory:
-    """The programs, libraries and links of an ``install_only`` archive, below its one folder."""
-    noted = _Noted()
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            name = f"/{member.name.partition('/')[2]}"
-            if member.issym():
-                noted.links[name] = member.linkname
-                continue
-            if ".so" not in posixpath.basename(name) and posixpath.dirname(name) != "/bin":
-                continue
-            if member.islnk():
-                noted.twins[name] = f"/{member.linkname.partition('/')[2]}"
-            if member.isreg() or member.islnk():
-                noted.add(name, content(tar, member))
-    return noted.done()
 
 
 def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:

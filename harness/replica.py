@@ -20,11 +20,19 @@ from harness.errors import ToolError
 from harness.platforms import Platform
 from harness.releases import LinkModel
 
-RECIPE = 3
+RECIPE = 4
 """Counts up whenever this module makes other bytes from the same packages."""
 
 PYTHON = "3.13"
 """The CPython that Debian 13 has; replicas of another version cannot be made."""
+
+MARK = "PBS-MATRIX-REPLICA.txt"
+"""A file in each, by which one is known whatever it is called and wherever it comes from."""
+
+MARK_TEXT = """\
+This is no release of python-build-standalone. It is a stand-in that pbs-matrix has made from
+Debian's files, with the link model of a release, to test with; do not use it for anything else.
+"""
 
 BASE_PACKAGES = (
     "libbz2-1.0",
@@ -179,6 +187,7 @@ def lay_out(root: Path, layout: Path, platform: Platform) -> None:
     (layout / "bin").mkdir()
     for name in ("python", "python3"):
         (layout / "bin" / name).symlink_to(f"python{PYTHON}")
+    (layout / MARK).write_text(MARK_TEXT)
 
 
 def link_launcher(entry: Path, platform: Platform) -> None:

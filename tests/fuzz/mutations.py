@@ -1,6 +1,6 @@
-"""Files to be read that nobody should have made: ELF files, wheels and directories.
+"""Files to be read that nobody should have made: ELF files, wheels, archives and directories.
 
-Changes know the fields of both formats, since random bytes alone are turned away at the door.
+Changes know the fields of the formats, since random bytes alone are turned away at the door.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
+from tests import hostile_archives
 from tests.unit.tiny_elf import JUMP_SLOT, TinyElf
 
 TRIPLETS = (
@@ -402,6 +403,40 @@ def directory(random: Random, root: Path, elves: Sequence[bytes]) -> Path:
     return root
 
 
+# Interpreters' archives.
+
+
+def archived(random: Random, elves: Sequence[bytes]) -> bytes:
+    """A tar with changes where headers have their fields, mostly with right checksums."""
+    data = bytearray(hostile_archives.varied())
+    for _ in range(random.choice((1, 1, 2, 4))):
+        at = random.randrange(len(data))
+        if random.randrange(3):
+            at = at // 512 * 512 + random.choice((0, 100, 124, 148, 156, 157, 257, 345))
+        new = random.choice((*hostile_archives.PIECES, random.randbytes(random.randrange(8))))
+        data[at : at + random.choice((len(new), len(new), 0, 1, 8, 512))] = new
+    if random.randrange(4) == 0:
+        roughened(random, data, elves)
+    return hostile_archives.corrected(bytes(data)) if random.randrange(5) else bytes(data)
+
+
+def gzipped(random: Random, elves: Sequence[bytes]) -> bytes:
+    """The same as .tar.gz, some of them with that damaged too."""
+    return _damaged(random, hostile_archives.packed(archived(random, elves)), elves)
+
+
+def zstandard(random: Random, elves: Sequence[bytes]) -> bytes:
+    """The same as .tar.zst."""
+    return _damaged(random, hostile_archives.zstd(archived(random, elves)), elves)
+
+
+def _damaged(random: Random, content: bytes, elves: Sequence[bytes]) -> bytes:
+    data = bytearray(content)
+    if random.randrange(5) == 0:
+        roughened(random, data, elves)
+    return bytes(data)
+
+
 Maker = Callable[[Random, Sequence[bytes]], bytes]
 
 KINDS: dict[str, tuple[int, str, Maker]] = {
@@ -421,6 +456,8 @@ KINDS: dict[str, tuple[int, str, Maker]] = {
         "sample-1.0-cp313-cp313-manylinux_2_17_x86_64.whl",
         lambda random, elves: changed_wheel(random, wheel(random, elves), elves),
     ),
+    "interpreter, .tar.gz": (10, "cpython-3.13.3+static.tar.gz", gzipped),
+    "interpreter, .tar.zst": (10, "cpython-3.13.3+static.tar.zst", zstandard),
     "wheel, bomb": (0, "sample-1.0-py3-none-linux_x86_64.whl", bomb),
 }
-"""Name → share of a hundred, file name, and what makes one. Bombs and directories are rarer."""
+"""Name → share of all, file name, and what makes one. Bombs and directories are rarer."""

@@ -1,4 +1,4 @@
-"""One damaged or hostile input, through what ``pbs-matrix check`` reads with."""
+"""One damaged or hostile input, through what reads it for ``check``, or an upstream archive."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from harness import elf, tools
+from harness import contents, elf, tools
 from harness.check import targets
-from harness.errors import TargetError
+from harness.errors import ArchiveError, TargetError
 from harness.loader.objects import Object
 from tests.fuzz import mutations
 
@@ -51,7 +51,7 @@ def chosen(random: Random) -> str:
 
 
 def trial(kind: str, random: Random, elves: Sequence[bytes], folder: Path) -> Trial:
-    """Make an input and read it; whatever is raised but :class:`TargetError` is a finding."""
+    """Make an input and read it; whatever is raised but the error for it is a finding."""
     if kind == DIRECTORY:
         with tempfile.TemporaryDirectory(dir=folder) as made:
             return _read(kind, mutations.directory(random, Path(made), elves), 0)
@@ -63,6 +63,8 @@ def trial(kind: str, random: Random, elves: Sequence[bytes], folder: Path) -> Tr
 
 
 def _read(kind: str, path: Path, size: int) -> Trial:
+    if ".tar." in path.name:
+        return _look(kind, path, size)
     start = time.perf_counter()
     try:
         found = targets.read(path)
@@ -83,4 +85,15 @@ def _read(kind: str, path: Path, size: int) -> Trial:
         outcome = "refused"
     if path.is_file() and path.suffix == ".so":
         elf.read(path)
+    return Trial(kind=kind, outcome=outcome, seconds=time.perf_counter() - start, size=size)
+
+
+def _look(kind: str, path: Path, size: int) -> Trial:
+    start = time.perf_counter()
+    try:
+        contents.CONTENTS.dump_json(contents.look(path, path.name))
+        outcome = "read"
+    except ArchiveError as error:
+        error.problem.encode()
+        outcome = "refused"
     return Trial(kind=kind, outcome=outcome, seconds=time.perf_counter() - start, size=size)

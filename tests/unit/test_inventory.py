@@ -1,9 +1,7 @@
-"""Inventories: the ELF files of a folder and of an interpreter's archive."""
+"""Inventories: the ELF files of a folder."""
 
 from __future__ import annotations
 
-import io
-import tarfile
 from pathlib import Path
 
 from harness import inventory
@@ -41,34 +39,6 @@ def test_a_folder_is_listed_by_what_its_files_are_not_by_their_names(
     assert listed.files.links == {"/pkg/link.so": "data.bin"}
     # A module is one by the function that Python calls, which has the module's own name.
     assert listed.modules == ("/pkg/sample.cpython-313-x86_64-linux-gnu.so",)
-
-
-def test_an_archive_is_listed_by_the_places_where_an_interpreter_has_its_files(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "python.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-
-        def add(
-            name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, to: str = ""
-        ) -> None:
-            info = tarfile.TarInfo(f"python/{name}")
-            info.type, info.linkname, info.size = kind, to, len(content)
-            tar.addfile(info, io.BytesIO(content))
-
-        add("bin/python3.13", LIBRARY)
-        add("bin/idle3", b"#!/bin/sh\n")
-        add("bin/python3", kind=tarfile.SYMTYPE, to="python3.13")
-        add("lib/libpython3.13.so.1.0", LIBRARY)
-        add("lib/libpython3.13.so", kind=tarfile.LNKTYPE, to="python/lib/libpython3.13.so.1.0")
-        add("lib/python3.13/os.py", b"import abc\n")
-        add("include/python3.13/Python.h", LIBRARY)
-    listed = inventory.of_interpreter(path).files
-    assert sorted(listed.files) == [
-        *("/bin/python3.13", "/lib/libpython3.13.so", "/lib/libpython3.13.so.1.0")
-    ]
-    assert listed.links == {"/bin/python3": "python3.13"}
-    assert listed.identity("/lib/libpython3.13.so") == "/lib/libpython3.13.so.1.0"
 
 
 def test_what_is_kept_is_what_is_read(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ class TinyElf:
     base: int = 0
     """Address of the first byte."""
     machine: int = 62
+    interpreter: bytes | None = None
+    """The loader that it asks for, as a program does."""
     strings: bytes | None = None
     """Instead of the names: where every symbol is called by its number, counted in bytes."""
     change: dict[int, int] = field(default_factory=dict)
@@ -64,10 +66,11 @@ class TinyElf:
             JMPREL: _relocations(self.plt),
             RELA: _relocations(self.data),
         }
+        start = 64 + (2 if self.interpreter is None else 3) * 56
         content = b""
         places = {}
         for tag, table in tables.items():
-            places[tag] = self.base + 64 + 2 * 56 + len(content)
+            places[tag] = self.base + start + len(content)
             content += table + b"\0" * (-len(table) % 8)
         tags = [NEEDED] * len(self.needed) + [tag for tag, _ in self.texts]
         entries = list(zip(tags, offsets[len(names) :], strict=False))
@@ -80,17 +83,23 @@ class TinyElf:
         ]
         kept = [(t, self.change.get(t, value)) for t, value in entries if t not in self.without]
         dynamic = b"".join(struct.pack("<QQ", *entry) for entry in [*kept, (NULL, 0)])
-        at = 64 + 2 * 56 + len(content)
-        size = at + len(dynamic)
+        at = start + len(content)
+        path = b"" if self.interpreter is None else self.interpreter + b"\0"
+        size = at + len(dynamic) + len(path)
         header = b"\x7fELF\x02\x01\x01" + b"\0" * 9
         header += struct.pack(
-            "<HHIQQQIHHHHHH", 3, self.machine, 1, 0, 64, 0, 0, 64, 56, 2, 64, 0, 0
+            *("<HHIQQQIHHHHHH", 3, self.machine, 1, 0, 64, 0, 0, 64, 56),
+            *((start - 64) // 56, 64, 0, 0),
         )
         segments = struct.pack("<IIQQQQQQ", 1, 6, 0, self.base, self.base, size, size, 4096)
         segments += struct.pack(
             "<IIQQQQQQ", 2, 6, at, self.base + at, self.base + at, len(dynamic), len(dynamic), 8
         )
-        return header + segments + content + dynamic
+        if self.interpreter is not None:
+            end = at + len(dynamic)
+            places_of_path = (end, self.base + end, self.base + end, len(path), len(path), 1)
+            segments += struct.pack("<IIQQQQQQ", 3, 4, *places_of_path)
+        return header + segments + content + dynamic + path
 
 
 def _chain(count: int) -> list[int]:
