@@ -3,6 +3,13 @@
 An entry is a file or a directory named by the digest of everything that went into it. It appears
 under its name only when it is whole; a process that dies half-way leaves a temporary name that
 the next clean-up removes, never a damaged entry.
+
+The time of an entry's last use is its modification time. Not its access time: whether reading sets
+that is up to how the disk is mounted, and a backup reads too.
+
+:func:`entry` and :func:`remove` may run at the same time. ``entry`` notes the use and then looks
+for the mark of ``remove``; ``remove`` makes the mark and then looks at the use. So at least one of
+them sees the other, without a lock for every use of an entry that is there.
 """
 
 from __future__ import annotations
@@ -11,18 +18,25 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from harness.errors import DiskFullError
 
 LOCATION_VARIABLE = "PBS_MATRIX_CACHE"
+
+SCRATCH = re.compile(r"\.(?P<entry>.+)\.[a-z0-9_]{8}")
+"""Name of what is beside an entry only while its lock is held: mkdtemp's, and these two."""
+
+_MARK = "removing"
+_REMOVED = "unwanted"
 
 
 def root() -> Path:
@@ -49,22 +63,129 @@ def entry(kind: str, key: str, make: Callable[[Path], None], *, suffix: str = ""
     ``make`` writes a file or a directory at the path that it is given. Of several processes that
     ask at the same time one makes the entry and the others wait for it.
     """
+    if found := existing(kind, key, suffix=suffix):
+        return found
     final = root() / kind / f"{key[:24]}{suffix}"
-    if final.exists():
-        return final
     with disk_full_explained(final.parent):
         final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(final.parent / f".{final.name}.lock"):
-            if final.exists():
+        with FileLock(lock_file(final)):
+            sweep(final)
+            if _note_use(final):
                 return final
             scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
             try:
                 product = scratch / final.name
                 make(product)
+                _note_use(product)  # What was copied or unpacked may bring a time of its own.
                 product.rename(final)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     return final
+
+
+def existing(kind: str, key: str, *, suffix: str = "") -> Path | None:
+    """The entry ``kind/key`` where it is there, and then this is a use of it; else None."""
+    final = root() / kind / f"{key[:24]}{suffix}"
+    if _note_use(final) and not _beside(final, _MARK).exists() and final.exists():
+        return final
+    return None
+
+
+def replace(kind: str, key: str, content: bytes, *, suffix: str = "") -> None:
+    """Put a file in the place of the entry ``kind/key``, whether there is one already or not.
+
+    Only for what has another content another day, such as the answer to a question: who reads the
+    entry meanwhile sees the one or the other.
+    """
+    final = root() / kind / f"{key[:24]}{suffix}"
+    with disk_full_explained(final.parent):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock_file(final)):
+            sweep(final)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+            try:
+                (scratch / final.name).write_bytes(content)
+                (scratch / final.name).replace(final)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove(entry: Path, *, last_used: float) -> bool:
+    """Remove an entry, unless it was used since ``last_used`` or is in use: then False.
+
+    It disappears as a whole. Waits for nobody. Raises :class:`OSError` where it may not be
+    removed, or only in part; what is left of it is then no entry any more.
+    """
+    try:
+        with FileLock(lock_file(entry), timeout=0):
+            sweep(entry)
+            mark, removed = _beside(entry, _MARK), _beside(entry, _REMOVED)
+            mark.touch()
+            try:
+                if last_use(entry) != last_used:
+                    return False
+                entry.rename(removed)
+            finally:
+                mark.unlink(missing_ok=True)
+            discard(removed)
+    except Timeout:
+        return False
+    # Its lock file stays. Others may have opened it and wait, and would get the lock of a file
+    # that is gone while a third makes a new one: https://github.com/tox-dev/filelock/issues/574
+    return True
+
+
+def lock_file(entry: Path) -> Path:
+    """The file whose lock is held by who makes an entry, or removes it."""
+    return entry.with_name(f".{entry.name}.lock")
+
+
+def last_use(entry: Path) -> float:
+    """When an entry was made or asked for last, in seconds since the epoch."""
+    return entry.stat().st_mtime
+
+
+def sweep(entry: Path) -> None:
+    """Remove what a process that died left beside an entry. Only for who holds the entry's lock."""
+    for path in list(entry.parent.iterdir()):
+        match = SCRATCH.fullmatch(path.name)
+        if match and match["entry"] == entry.name:
+            with suppress(OSError):
+                discard(path)
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or a directory with all in it, even where it is not writable.
+
+    Raises :class:`OSError` where something stays.
+    """
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        path.chmod(0o700)
+        for folder, names, _ in os.walk(path):
+            for name in names:
+                if not (below := Path(folder, name)).is_symlink():
+                    below.chmod(0o700)
+        shutil.rmtree(path)
+
+
+def _note_use(entry: Path) -> bool:
+    """Whether an entry is there; if it is, its use is noted, where this process may."""
+    try:
+        os.utime(entry)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return entry.exists()
+    return True
+
+
+def _beside(entry: Path, what: str) -> Path:
+    """Such a name as :data:`SCRATCH`, so that whatever stays of it is swept."""
+    return entry.with_name(f".{entry.name}.{what}")
 
 
 @contextmanager
@@ -89,6 +210,7 @@ def disk_full(place: Path | str, details: str = "") -> DiskFullError:
     """The error for a full disk at a place."""
     return DiskFullError(
         f"no space is left on the disk that holds {place}{details}",
-        advice="Free some, remove this project's images with `pbs-matrix clean`, or move the "
-        f"cache with {LOCATION_VARIABLE}.",
+        advice="Free some, remove this project's images with `pbs-matrix clean` or what the cache "
+        "has not used for long with `pbs-matrix cache prune --to SIZE`, or move the cache with "
+        f"{LOCATION_VARIABLE}.",
     )

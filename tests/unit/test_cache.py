@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from harness import cache
 from harness.errors import DiskFullError
 
 KEY = hashlib.sha256(b"key").hexdigest()
+LONG_AGO = 1_000_000_000.0
 
 
 @pytest.fixture(autouse=True)
@@ -217,3 +220,250 @@ def test_a_files_digest_is_that_of_its_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 1000
     (tmp_path / "file").write_bytes(content)
     assert cache.file_digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def whole(path: Path) -> None:
+    path.mkdir()
+    (path / "file").write_text("whole")
+
+
+def old_entry() -> Path:
+    """An entry that nobody has used for years."""
+    made = cache.entry("kind", KEY, whole)
+    os.utime(made, (LONG_AGO, LONG_AGO))
+    return made
+
+
+def beside(entry: Path) -> list[str]:
+    """What else is there, but for lock files."""
+    there = entry.parent.iterdir()
+    return sorted(path.name for path in there if path != entry and path.suffix != ".lock")
+
+
+def test_asking_for_an_entry_is_its_last_use() -> None:
+    made = old_entry()
+    before = time.time()
+    assert cache.entry("kind", KEY, never) == made
+    assert cache.last_use(made) > before - 1
+
+
+def test_an_entry_that_was_just_made_was_just_used() -> None:
+    """Though its file is a copy that has the time of the original."""
+
+    def make(path: Path) -> None:
+        path.write_text("x")
+        os.utime(path, (LONG_AGO, LONG_AGO))
+
+    before = time.time()
+    assert cache.last_use(cache.entry("kind", KEY, make)) > before - 1
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_an_entry_whose_use_cannot_be_noted_is_found_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    made = old_entry()
+
+    def utime(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "utime", utime)
+    assert cache.entry("kind", KEY, never) == made
+
+
+DYING = """
+import sys, time
+from harness import cache
+
+def make(path):
+    path.mkdir()
+    (path / "file").write_text("half")
+    print("half", flush=True)
+    time.sleep(60)
+
+cache.entry("kind", sys.argv[1], make)
+"""
+
+
+def test_what_a_killed_process_left_is_gone_when_the_entry_is_made() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", DYING, KEY], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "half\n"
+        process.send_signal(signal.SIGKILL)
+    final = cache.root() / "kind" / KEY[:24]
+    assert len(beside(final)) == 1
+    assert (cache.entry("kind", KEY, whole) / "file").read_text() == "whole"
+    assert beside(final) == []
+
+
+def test_what_is_beside_another_entry_is_left_to_that(root: Path) -> None:
+    """It may be in the making; only who holds an entry's lock knows that it is not."""
+    others = [
+        f".{KEY[:24]}.json.abcdefgh",
+        f".{KEY[:23]}.abcdefgh",
+        f".{KEY[:24]}.abcdefghi",
+        f".{KEY[:24]}.lock",
+        "notes",
+    ]
+    own = [f".{KEY[:24]}.abcdefgh", f".{KEY[:24]}.0_9_0_9_", f".{KEY[:24]}.unwanted"]
+    for name in (*others, *own):
+        (root / "kind" / name).mkdir(parents=True) if "lock" not in name else None
+    made = cache.entry("kind", KEY, whole)
+    assert {path.name for path in made.parent.iterdir()} == {made.name, *others}
+
+
+def test_an_entry_is_removed_as_a_whole_and_can_be_made_again() -> None:
+    made = old_entry()
+    assert cache.remove(made, last_used=LONG_AGO)
+    assert not made.exists()
+    assert beside(made) == []
+    assert cache.entry("kind", KEY, whole) == made
+
+
+def test_an_entry_that_was_used_meanwhile_is_not_removed() -> None:
+    made = old_entry()
+    cache.entry("kind", KEY, never)
+    assert not cache.remove(made, last_used=LONG_AGO)
+    assert (made / "file").read_text() == "whole"
+    assert beside(made) == []
+
+
+def test_an_entry_whose_lock_is_held_is_not_removed_and_nobody_waits() -> None:
+    made = old_entry()
+    with FileLock(cache.lock_file(made)):
+        assert not cache.remove(made, last_used=LONG_AGO)
+    assert (made / "file").read_text() == "whole"
+
+
+def test_an_entry_is_not_removed_between_the_note_of_its_use_and_its_return(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = old_entry()
+    note_use = cache._note_use
+    removed = []
+
+    def interrupted(entry: Path) -> bool:
+        noted = note_use(entry)
+        removed.append(cache.remove(made, last_used=LONG_AGO))
+        return noted
+
+    monkeypatch.setattr(cache, "_note_use", interrupted)
+    assert (cache.entry("kind", KEY, never) / "file").read_text() == "whole"
+    assert removed == [False]
+
+
+def test_nobody_is_given_an_entry_between_the_last_look_at_it_and_its_removal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who asks then waits, and makes it anew."""
+    made = old_entry()
+    last_use = cache.last_use
+    answers: list[Path] = []
+    asking = threading.Thread(target=lambda: answers.append(cache.entry("kind", KEY, whole)))
+
+    def interrupted(entry: Path) -> float:
+        found = last_use(entry)
+        asking.start()
+        asking.join(0.2)
+        assert not answers
+        return found
+
+    monkeypatch.setattr(cache, "last_use", interrupted)
+    assert cache.remove(made, last_used=LONG_AGO)
+    asking.join(20)
+    assert answers == [made]
+    assert (made / "file").read_text() == "whole"
+
+
+def test_nobody_is_given_an_entry_that_was_removed_since_its_use_was_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By who had looked at it just before, and has taken its mark away since."""
+    made = old_entry()
+    last_use, look_for = cache.last_use, cache._beside
+    answers: list[Path] = []
+    noted, removed = threading.Event(), threading.Event()
+    asking = threading.Thread(target=lambda: answers.append(cache.entry("kind", KEY, whole)))
+
+    def looking(entry: Path) -> float:
+        found = last_use(entry)
+        asking.start()
+        assert noted.wait(20)
+        return found
+
+    def halted(entry: Path, what: str) -> Path:
+        if threading.current_thread() is asking:
+            noted.set()
+            assert removed.wait(20)
+        return look_for(entry, what)
+
+    monkeypatch.setattr(cache, "last_use", looking)
+    monkeypatch.setattr(cache, "_beside", halted)
+    assert cache.remove(made, last_used=LONG_AGO)
+    removed.set()
+    asking.join(20)
+    assert answers == [made]
+    assert (made / "file").read_text() == "whole"
+
+
+def test_what_was_left_beside_an_entry_goes_with_it(tmp_path: Path) -> None:
+    """A link, too, and not what it leads to."""
+    made = old_entry()
+    outside = tmp_path / "outside"
+    whole(outside)
+    outside.chmod(0o555)
+    for what in ("abcdefgh", "unwanted"):
+        whole(made.with_name(f".{made.name}.{what}"))
+    made.with_name(f".{made.name}.12345678").symlink_to(outside)
+    assert cache.remove(made, last_used=LONG_AGO)
+    assert beside(made) == []
+    assert (outside / "file").read_text() == "whole"
+    assert outside.stat().st_mode & 0o777 == 0o555
+
+
+@pytest.mark.parametrize("left", ["removing", "unwanted"])
+def test_a_removal_that_was_killed_does_not_spoil_the_entry(left: str) -> None:
+    """At each of its steps: its mark, and what it had taken away, are swept."""
+    made = old_entry()
+    (made.parent / f".{made.name}.removing").touch()
+    if left == "unwanted":
+        made.rename(made.parent / f".{made.name}.unwanted")
+    assert (cache.entry("kind", KEY, whole) / "file").read_text() == "whole"
+    assert beside(made) == []
+
+
+def test_what_an_entry_links_to_is_neither_removed_nor_changed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    whole(outside)
+    outside.chmod(0o555)
+
+    def make(path: Path) -> None:
+        (path / "closed").mkdir(parents=True)
+        (path / "closed" / "link").symlink_to(outside)
+        (path / "closed").chmod(0o500)
+
+    made = cache.entry("kind", KEY, make)
+    assert cache.remove(made, last_used=cache.last_use(made))
+    assert beside(made) == []
+    assert (outside / "file").read_text() == "whole"
+    assert outside.stat().st_mode & 0o777 == 0o555
+
+
+def test_an_entry_that_is_asked_for_only_if_it_is_there_is_used_by_that() -> None:
+    assert cache.existing("kind", KEY) is None
+    made = old_entry()
+    before = time.time()
+    assert cache.existing("kind", KEY) == made
+    assert cache.last_use(made) > before - 1
+
+
+def test_what_replaces_an_entry_was_used_just_now_and_leaves_nothing_beside_it() -> None:
+    cache.replace("kind", KEY, b"one", suffix=".json")
+    made = cache.root() / "kind" / f"{KEY[:24]}.json"
+    os.utime(made, (LONG_AGO, LONG_AGO))
+    cache.replace("kind", KEY, b"other", suffix=".json")
+    assert made.read_bytes() == b"other"
+    assert beside(made) == []
+    assert not cache.remove(made, last_used=LONG_AGO)
