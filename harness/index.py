@@ -82,29 +82,41 @@ def _locked(package: DistributionPackage) -> LockedWheel:
 
 def fetch(wheel: LockedWheel) -> Path:
     """The file of a locked wheel, from the cache or downloaded and checked against its sha256."""
-
-    def make(folder: Path) -> None:
-        name = wheel.filename.partition("-")[0]
-        found = [p for p in _project(name) if p.filename == wheel.filename]
-        if not found:
-            raise NoSuchWheelError(
-                f"the index no longer has {wheel.filename}",
-                advice="Run `pbs-matrix lock` to choose again, or use an index that has it.",
-            )
-        folder.mkdir()
-        path = folder / wheel.filename
-        with _explained(wheel.filename), _client() as client:
-            client.download_package(found[0], path, verify=False, timeout=network.TIMEOUT)
-        actual = cache.file_digest(path)
-        if actual != wheel.sha256:
-            raise HashMismatchError(
-                f"{wheel.filename} from the index has sha256 {actual}, "
-                f"but matrix.lock says {wheel.sha256}",
-                advice="Do not use it. If the index was changed on purpose, run `pbs-matrix lock`.",
-            )
-
     # A folder for each, since installers read a wheel's tags from its whole name.
-    return cache.entry("wheels", wheel.sha256, make) / wheel.filename
+    made = cache.entry("wheels", wheel.sha256, lambda folder: _into(folder, wheel))
+    return made / wheel.filename
+
+
+def download(wheel: LockedWheel, folder: Path) -> Path:
+    """The file of a locked wheel, checked as by :func:`fetch`, in a folder that this makes.
+
+    For what is looked at once; from the cache where it is there.
+    """
+    if cached := cache.existing("wheels", wheel.sha256):
+        return cached / wheel.filename
+    _into(folder, wheel)
+    return folder / wheel.filename
+
+
+def _into(folder: Path, wheel: LockedWheel) -> None:
+    name = wheel.filename.partition("-")[0]
+    found = [p for p in _project(name) if p.filename == wheel.filename]
+    if not found:
+        raise NoSuchWheelError(
+            f"the index no longer has {wheel.filename}",
+            advice="Run `pbs-matrix lock` to choose again, or use an index that has it.",
+        )
+    folder.mkdir()
+    path = folder / wheel.filename
+    with _explained(wheel.filename), _client() as client:
+        client.download_package(found[0], path, verify=False, timeout=network.TIMEOUT)
+    actual = cache.file_digest(path)
+    if actual != wheel.sha256:
+        raise HashMismatchError(
+            f"{wheel.filename} from the index has sha256 {actual}, "
+            f"but matrix.lock says {wheel.sha256}",
+            advice="Do not use it. If the index was changed on purpose, run `pbs-matrix lock`.",
+        )
 
 
 @memoize
@@ -146,16 +158,26 @@ def newest(name: str) -> str:
 
     Raises :class:`NoSuchWheelError` where there is none.
     """
-    there = [
+    return candidates(name)[-1]
+
+
+def candidates(name: str) -> tuple[str, ...]:
+    """What installers choose among, oldest first: versions with a wheel that are not withdrawn.
+
+    Pre-releases only if there is nothing else. Raises :class:`NoSuchWheelError` where there is
+    none.
+    """
+    there = {
         Version(package.version)
         for package in _project(name)
         if package.package_type == "wheel" and package.version and not package.is_yanked
-    ]
+    }
     if not there:
         raise NoSuchWheelError(
             f"the index has no wheel of {name}", advice="Only wheels can be tried, not sources."
         )
-    return str(max([version for version in there if not version.is_prerelease] or there))
+    stable = {version for version in there if not version.is_prerelease}
+    return tuple(str(version) for version in sorted(stable or there))
 
 
 def _tags(filename: str) -> frozenset[tags.Tag]:

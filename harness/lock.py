@@ -31,11 +31,13 @@ class LockedWheel(_Model):
 
 
 class LockedDefault(_Model):
-    """What ``uv python install X.Y`` fetches: CPython's version, the release, the archive's URL."""
+    """What ``uv python install X.Y`` fetches: CPython's version, the release, the archive."""
 
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+\w*$")]
     release: Annotated[str, Field(pattern=r"^\d{8}$")]
     url: str
+    sha256: Sha256
+    """What the archive's is by uv's own metadata, asked of the uv program itself."""
 
 
 class LockedUv(_Model):
@@ -43,6 +45,9 @@ class LockedUv(_Model):
 
     wheels: dict[Platform, LockedWheel]
     defaults: dict[str, dict[Platform, LockedDefault]]
+    reinstalls: dict[str, dict[Platform, LockedDefault]] = {}
+    """Of one that is newer than ``upgrade_from``: what it has of the very version of CPython that
+    the older one installs, which is what ``--reinstall`` with that version brings."""
 
 
 class Lock(_Model):
@@ -59,6 +64,10 @@ class Lock(_Model):
             return self.uv[uv].defaults[python][platform]
         except KeyError:
             raise _not_locked(f"uv {uv} with CPython {python} on {platform}") from None
+
+    def reinstalled(self, uv: str, python: str, platform: Platform) -> LockedDefault | None:
+        """What a newer uv reinstalls over what the older one had; None where it has none."""
+        return self.uv[uv].reinstalls.get(python, {}).get(platform)
 
     def uv_wheel(self, uv: str, platform: Platform) -> LockedWheel:
         """The wheel that carries a uv version, or :class:`LockError`."""

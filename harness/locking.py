@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from harness import buildsystem, extensions, index, tools, uvbinary
-from harness.lock import Lock, LockedUv, LockedWheel
+from harness.lock import Lock, LockedDefault, LockedUv, LockedWheel
 from harness.matrix import Matrix
 from harness.platforms import Platform
+from harness.releases import LATEST
 
 
 def make(matrix: Matrix, say: Callable[[str], None], *, beside: Path) -> Lock:
@@ -24,13 +26,17 @@ def make(matrix: Matrix, say: Callable[[str], None], *, beside: Path) -> Lock:
     """
     entries = (matrix, *matrix.entries)
     upgraded = filter(None, [matrix.upgrade_from])
-    versions = tuple(dict.fromkeys((*_union(entries, "uv"), *upgraded)))
+    named = dict.fromkeys((*_union(entries, "uv"), *upgraded))
+    # What the latest is, each run finds out.
+    versions = tuple(version for version in named if not LATEST.fullmatch(version))
     pythons = _union(entries, "python")
-    platforms = tuple(Platform(name) for name in _union(entries, "platforms"))
+    platforms = _platforms(matrix)
     wanted = _requirements(matrix, platforms, beside)
 
-    def lock_uv(version: str) -> tuple[str, LockedUv]:
-        locked = _lock_uv(version, pythons, platforms)
+    before = lock_uv(matrix.upgrade_from, matrix) if matrix.upgrade_from else None
+
+    def lock_one(version: str) -> tuple[str, LockedUv]:
+        locked = lock_uv(version, matrix, before)
         for python, by_platform in locked.defaults.items():
             releases = ", ".join(f"{d.release} on {p}" for p, d in by_platform.items())
             say(f"uv {version} installs CPython {python} of {releases}")
@@ -43,7 +49,7 @@ def make(matrix: Matrix, say: Callable[[str], None], *, beside: Path) -> Lock:
     jobs = list(product(wanted, pythons))
     wheels: dict[str, dict[str, dict[Platform, tuple[LockedWheel, ...]]]] = {}
     with ThreadPoolExecutor(max_workers=4) as pool:
-        uv = dict(pool.map(lock_uv, versions))
+        uv = dict(pool.map(lock_one, versions))
         for (pair, python), found in zip(jobs, pool.map(lock_wheels, jobs), strict=True):
             requirement, platform = pair
             wheels.setdefault(requirement, {}).setdefault(python, {})[platform] = found
@@ -74,25 +80,49 @@ def _requirements(
     return tuple(dict.fromkeys(pairs))
 
 
+def _platforms(matrix: Matrix) -> tuple[Platform, ...]:
+    return tuple(Platform(name) for name in _union((matrix, *matrix.entries), "platforms"))
+
+
 def _union(entries: tuple[object, ...], axis: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(v for entry in entries for v in getattr(entry, axis) or ()))
 
 
-def _lock_uv(version: str, pythons: tuple[str, ...], platforms: tuple[Platform, ...]) -> LockedUv:
-    host = Platform.host()
+def lock_uv(version: str, matrix: Matrix, before: LockedUv | None = None) -> LockedUv:
+    """A uv version, with what it installs of every CPython and platform that a matrix names.
+
+    ``before`` is the matrix's ``upgrade_from``, whose interpreters a newer uv may reinstall. Raises
+    :class:`harness.errors.HarnessError` where the index or that uv does not say it.
+    """
+    host, platforms = Platform.host(), _platforms(matrix)
     wanted = dict.fromkeys((*platforms, *([host] if host else ())))
     wheels = {platform: index.find("uv", version, "3.13", platform) for platform in wanted}
     program = uvbinary.fetch(wheels[host or platforms[0]])
+    is_newer = matrix.upgrade_from and Version(version) > Version(matrix.upgrade_from)
     return LockedUv(
         wheels=wheels,
+        reinstalls=_reinstalls(program, before.defaults) if before and is_newer else {},
         defaults={
             python: {
                 platform: uvbinary.default_interpreter(program, python, platform)
                 for platform in platforms
             }
-            for python in pythons
+            for python in _union((matrix, *matrix.entries), "python")
         },
     )
+
+
+def _reinstalls(
+    program: Path, installed: Mapping[str, Mapping[Platform, LockedDefault]]
+) -> dict[str, dict[Platform, LockedDefault]]:
+    """What a uv has of the very versions that another had installed."""
+    found: dict[str, dict[Platform, LockedDefault]] = {}
+    for python, by_platform in installed.items():
+        for platform, old in by_platform.items():
+            again = uvbinary.reinstalled(program, old.version, python, platform)
+            if again is not None:
+                found.setdefault(python, {})[platform] = again
+    return found
 
 
 def wheels_of(requirement: str, python: str, platform: Platform) -> tuple[LockedWheel, ...]:

@@ -16,7 +16,12 @@ PROJECT = Path(__file__).parents[2]
 OWN = PROJECT / "matrix.lock"
 
 WHEEL = {"filename": "sample-1.0-py3-none-any.whl", "sha256": "a" * 64}
-DEFAULT = {"version": "3.13.3", "release": "20250517", "url": "https://example.org/x.tar.gz"}
+DEFAULT = {
+    "version": "3.13.3",
+    "release": "20250517",
+    "url": "https://example.org/x.tar.gz",
+    "sha256": "c" * 64,
+}
 SMALL: dict[str, Any] = {
     "version": 1,
     "uv": {"0.7.6": {"wheels": {"x86_64": WHEEL}, "defaults": {"3.13": {"x86_64": DEFAULT}}}},
@@ -57,6 +62,7 @@ def test_a_lock_survives_being_written_and_read(small: lock.Lock, tmp_path: Path
     again = lock.load(written(lock.dump(small), tmp_path))
     assert again == small
     assert again.default("0.7.6", "3.13", Platform.X86_64).release == "20250517"
+    assert again.default("0.7.6", "3.13", Platform.X86_64).sha256 == "c" * 64
     assert again.uv_wheel("0.7.6", Platform.X86_64).sha256 == "a" * 64
     assert len(again.extension_wheels("sample==1.0", "3.13", Platform.X86_64)) == 1
 
@@ -149,6 +155,11 @@ def with_default(**change: str) -> dict[str, Any]:
         (json.dumps(with_wheel(filename="sample.tar.gz")), "filename: "),
         (json.dumps(with_default(release="latest")), "release: "),
         (json.dumps(with_default(version="3.13")), "version: "),
+        (json.dumps(with_default(sha256="c" * 63)), "defaults.3.13.x86_64.sha256: "),
+        (
+            json.dumps(with_default()).replace(f', "sha256": "{"c" * 64}"', ""),
+            "defaults.3.13.x86_64.sha256: Field required",
+        ),
     ],
 )
 def test_a_damaged_lock_is_refused_with_the_place_and_what_to_do(
