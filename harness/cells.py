@@ -38,7 +38,8 @@ def observe(cell: Cell, prepared: Prepared, pool: Containers) -> Outcome:
     """Ask a cell's question in its environment's container; never raises for its sake."""
     environment = prepared.environments[cell.environment.id]
     if environment.image is None:
-        return untestable(environment.failed_stage or Stage.IMAGE, environment.problem)
+        absent = not_applicable if environment.not_applicable else untestable
+        return absent(environment.failed_stage or Stage.IMAGE, environment.problem)
     extension = prepared.extension(cell)
     if extension.tree is None:
         absent = not_applicable if extension.not_applicable else untestable

@@ -43,6 +43,28 @@ matrix_option = click.option(
 )
 
 
+source_option = click.option(
+    "--source",
+    type=click.Choice(["auto", "upstream", "replica"]),
+    default="auto",
+    show_default=True,
+    help="Where interpreters come from: the published archives (upstream), stand-ins with the same "
+    "link model (replica), or upstream where it can be reached, else replicas (auto).",
+)
+mirror_option = click.option(
+    "--mirror",
+    metavar="URL",
+    help="Where published archives are: http, https or file.  "
+    "[default: $UV_PYTHON_INSTALL_MIRROR, else GitHub]",
+)
+trust_option = click.option(
+    "--trust-mirror",
+    is_flag=True,
+    help="Believe the mirror's SHA256SUMS where uv's own metadata says another hash: for a mirror "
+    "of builds of your own.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pbs-matrix")
 def main() -> None:
@@ -129,6 +151,7 @@ def schema(check: bool) -> None:
 @click.option(
     "--static-release", metavar="TAG", help="With --source upstream.  [default: 20250517]"
 )
+@mirror_option
 @click.option(
     "--platform",
     type=click.Choice(["x86_64", "aarch64"]),
@@ -180,6 +203,7 @@ def bench(
     pair: str | None,
     shared_release: str | None,
     static_release: str | None,
+    mirror: str | None,
     platform: str | None,
     base: str,
     patterns: tuple[str, ...],
@@ -216,6 +240,7 @@ def bench(
         from dataclasses import replace
 
         from harness import engine, lock, matrix
+        from harness import mirror as mirrors
         from harness.bench import contestants, measuring
         from harness.bench.suite import Clock, Pair, Side
         from harness.platforms import Platform
@@ -241,6 +266,7 @@ def bench(
                 Side.SHARED: shared_release or contestants.RELEASES[Side.SHARED],
                 Side.STATIC: static_release or contestants.RELEASES[Side.STATIC],
             },
+            mirror=mirrors.of(mirror),
             platform=Platform(platform) if platform else None,
             base=base,
             effort=replace(effort, rounds=rounds) if rounds else effort,
@@ -287,13 +313,9 @@ def check(arguments: tuple[str, ...]) -> None:
 @click.option(
     "--profile", default="default", show_default=True, help="Whose environments to try it in."
 )
-@click.option(
-    "--source",
-    type=click.Choice(["replica", "upstream"]),
-    default="replica",
-    show_default=True,
-    help="Where interpreters come from.",
-)
+@source_option
+@mirror_option
+@trust_option
 @click.option("--uv", metavar="GLOB", multiple=True, help="Only these uv versions.")
 @click.option("--platform", metavar="GLOB", multiple=True, help="Only these platforms.")
 @click.option("--base", metavar="GLOB", multiple=True, help="Only these base images.")
@@ -315,6 +337,8 @@ def try_(
     imports: str | None,
     profile: str,
     source: str,
+    mirror: str | None,
+    trust_mirror: bool,
     uv: tuple[str, ...],
     platform: tuple[str, ...],
     base: tuple[str, ...],
@@ -331,10 +355,21 @@ def try_(
     """
     from rich.console import Console
 
-    from harness import addition, engine, explanation, lock, matrix, output, table, trial
+    from harness import (
+        addition,
+        engine,
+        explanation,
+        lock,
+        matrix,
+        output,
+        progress,
+        running,
+        table,
+        trial,
+    )
+    from harness import resolution as resolutions
     from harness.plan import Selection
     from harness.results import Writer
-    from harness.sources import Source
 
     def say(line: str) -> None:
         click.echo(line, err=True)
@@ -349,23 +384,34 @@ def try_(
     )
     origin = tried.sample.requirement or Path(package).name
     say(f"trying {origin}: import {tried.sample.imports}")
-    for sentence in tried.lacking:
+    resolution = resolutions.resolve(
+        read, locked, source=source, mirror=mirror, trusts_mirror=trust_mirror
+    )
+    for sentence in (*tried.lacking, *resolution.said):
         say(sentence)
     planned, own, extended = trial.cells_of(
         tried,
         read,
-        locked,
+        resolution.completed(locked),
         profile=profile,
-        source=Source(source),
+        resolution=resolution,
         selection=Selection(uv=uv, platform=platform, base=base),
     )
     done = []
-    running = trial.run(
-        planned, own, extended, engine.connect(), beside=matrix_file.absolute().parent, say=say
+    results_of = running.run(
+        planned,
+        own,
+        extended,
+        engine.connect(),
+        beside=matrix_file.absolute().parent,
+        say=say,
+        expecting=trial.as_observed,
+        resolution=resolution,
+        progress=progress.for_terminal(sys.stderr, say),
     )
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(Writer(results)) if results else None
-        for result in running:
+        for result in results_of:
             done.append(result)
             if writer:
                 writer.write(result)
@@ -401,3 +447,223 @@ def clean(images: bool, with_cache: bool) -> None:
         root = cache.root()
         shutil.rmtree(root, ignore_errors=True)
         click.echo(f"removed {root}")
+
+
+@main.group("cache", invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs: bytes, and times in UTC.")
+@click.pass_context
+@told
+def cache_(context: click.Context, as_json: bool) -> None:
+    """Show what the cache on this host holds, by kind; `prune` makes it smaller.
+
+    It is in the user's cache directory, or where PBS_MATRIX_CACHE says. All in it can be made or
+    downloaded again. `pbs-matrix clean --cache` removes it as a whole.
+    """
+    from rich.console import Console
+
+    from harness import storage
+
+    if context.invoked_subcommand is not None:
+        return
+    found = storage.look()
+    if as_json:
+        click.echo(storage.as_json(found))
+    else:
+        storage.render(found, Console(width=None if sys.stdout.isatty() else 110, highlight=False))
+
+
+@cache_.command()
+@click.option(
+    "--to",
+    metavar="SIZE",
+    help="Remove entries, the least recently used first, until the cache takes no more than this, "
+    "such as 500MB or 2GiB.",
+)
+@click.option(
+    "--kind",
+    metavar="GLOB",
+    help="With --to: only entries of such kinds, until these take no more than SIZE.",
+)
+@click.option("--now", is_flag=True, help="With --to: also what was used within the last hour.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@told
+def prune(to: str | None, kind: str | None, now: bool, dry_run: bool) -> None:
+    """Make the cache smaller.
+
+    Always removes what processes left that died while they made something, and downloads that were
+    cut short and that nobody went on with for a week. Only with --to it removes whole entries.
+    What another process is making or asking for at this moment is left alone, and so is what was
+    used within the last hour, unless --now says otherwise.
+
+    Ends with 1 if something could not be removed.
+    """
+    from harness import storage
+
+    if to is None and (kind is not None or now):
+        raise ConfigurationError(
+            "--kind and --now say which entries go, and without --to none does",
+            advice="Add --to SIZE, such as --to 2GB.",
+        )
+    done = storage.prune(
+        None if to is None else storage.parse_size(to),
+        kind=kind or "*",
+        now=now,
+        dry_run=dry_run,
+        say=lambda line: click.echo(line, err=True),
+    )
+    for line in storage.report(done, dry_run=dry_run):
+        click.echo(line)
+    sys.exit(1 if done.problems else 0)
+
+
+@main.command()
+@matrix_option
+@click.option(
+    "--uv",
+    metavar="GLOB",
+    multiple=True,
+    help="Ask these uv versions of the package index; may be repeated.  [default: those in the "
+    "lock]",
+)
+@click.option(
+    "--python",
+    metavar="X.Y",
+    help="The CPython whose default is asked for, and no other in the list.  [default: 3.13, and "
+    "all in the list]",
+)
+@click.option(
+    "--platform", type=click.Choice(["x86_64", "aarch64"]), help="Only this one.  [default: both]"
+)
+@mirror_option
+@click.option(
+    "--last",
+    metavar="N",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="How many of the newest; what a uv version asked installs by default is shown too.",
+)
+@click.option("--all", "every", is_flag=True, help="All of them.")
+@click.option("--offline", is_flag=True, help="Ask nobody: only what is here already.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@told
+def releases(
+    matrix_file: Path,
+    uv: tuple[str, ...],
+    python: str | None,
+    platform: str | None,
+    mirror: str | None,
+    last: int,
+    every: bool,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """List the releases of python-build-standalone, the newest last.
+
+    With the date of the tagged commit, by which they are ordered, the CPython versions in each, how
+    it carries libpython, and the uv versions that install it where nothing else is asked for: each
+    uv program is asked itself.
+    """
+    from rich.console import Console
+
+    from harness import lock as lock_module
+    from harness import mirror as mirrors
+    from harness import releasing
+    from harness.platforms import Platform
+
+    made = releasing.report(
+        releasing.Request(
+            lock=lock_module.load(lock_module.path_for(matrix_file)),
+            mirror=mirrors.of(mirror),
+            python=python or releasing.PYTHON,
+            only_python=python is not None,
+            platforms=(Platform(platform),) if platform else tuple(Platform),
+            uv=uv,
+            last=None if every else last,
+            offline=offline,
+        ),
+        say=lambda line: click.echo(line, err=True),
+    )
+    if as_json:
+        click.echo(releasing.as_json(made))
+    else:
+        releasing.render(made, Console(width=None if sys.stdout.isatty() else 110, highlight=False))
+
+
+@main.command()
+@matrix_option
+@click.option(
+    "--profile",
+    default="quick",
+    show_default=True,
+    help="Whose cells to run, once for each source.",
+)
+@mirror_option
+@trust_option
+@click.option("--uv", metavar="GLOB", multiple=True, help="Only these uv versions.")
+@click.option("--platform", metavar="GLOB", multiple=True, help="Only these platforms.")
+@click.option("--base", metavar="GLOB", multiple=True, help="Only these base images.")
+@click.option("--extension", metavar="GLOB", multiple=True, help="Only these extensions.")
+@click.option("--check", "checks", metavar="GLOB", multiple=True, help="Only these checks.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@told
+def fidelity(
+    matrix_file: Path,
+    profile: str,
+    mirror: str | None,
+    trust_mirror: bool,
+    uv: tuple[str, ...],
+    platform: tuple[str, ...],
+    base: tuple[str, ...],
+    extension: tuple[str, ...],
+    checks: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run the same cells on published archives and on replicas, and list every difference.
+
+    So it shows what a replica stands for, and what not. Needs the engine, and the published
+    archives.
+
+    Ends with 0 if no outcome differs but as matrix.yaml expects, 1 if one does, 2 if nothing could
+    be compared.
+    """
+    from rich.console import Console
+
+    from harness import engine, lock, matrix, progress, running
+    from harness import fidelity as fidelities
+    from harness import resolution as resolutions
+    from harness.plan import Selection, both_sources
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    read, locked = matrix.load(matrix_file), lock.load(lock.path_for(matrix_file))
+    resolution = resolutions.resolve(
+        read, locked, source="upstream", mirror=mirror, trusts_mirror=trust_mirror
+    )
+    resolutions.require_reachable(resolution, read, locked)
+    for sentence in resolution.said:
+        say(sentence)
+    locked = resolution.completed(locked)
+    selection = Selection(uv=uv, platform=platform, base=base, extension=extension, check=checks)
+    results = list(
+        running.run(
+            both_sources(
+                read, locked, profile=profile, names=resolution.names, selection=selection
+            ),
+            read,
+            locked,
+            engine.connect(),
+            beside=matrix_file.absolute().parent,
+            say=say,
+            resolution=resolution,
+            progress=progress.for_terminal(sys.stderr, say),
+        )
+    )
+    found = fidelities.of(results)
+    if as_json:
+        click.echo(fidelities.as_json(found))
+    else:
+        width = None if sys.stdout.isatty() else 110
+        fidelities.report(found, Console(width=width, highlight=False))
+    sys.exit(found.exit_code)

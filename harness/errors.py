@@ -26,6 +26,8 @@ class ExitCode(IntEnum):
     NO_SUCH_WHEEL = 31
     HASH_MISMATCH = 32
     TOOL = 33
+    ARCHIVE = 34
+    NOT_OFFERED = 35
     BUILD = 40
     DISK_FULL = 41
     SETUP_INCOMPLETE = 50
@@ -116,10 +118,22 @@ class NoSuchWheelError(HarnessError):
     exit_code = ExitCode.NO_SUCH_WHEEL
 
 
+class NotOfferedError(HarnessError):
+    """A release has no such build: there is nothing to test, rather than something wrong."""
+
+    exit_code = ExitCode.NOT_OFFERED
+
+
 class HashMismatchError(HarnessError):
     """A file is not the one that the lock names."""
 
     exit_code = ExitCode.HASH_MISMATCH
+
+
+class ArchiveError(HarnessError):
+    """An interpreter's archive is damaged, made to do harm, or not what its name says."""
+
+    exit_code = ExitCode.ARCHIVE
 
 
 class ToolError(HarnessError):

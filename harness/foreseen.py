@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from harness import containers, inventory, systems
+from harness import containers, contents, inventory, routes, systems
 from harness.extensions import module_name, tree_name
+from harness.flavours import Flavour
 from harness.loader.files import Files
 from harness.loader.glibc import Glibc
 from harness.loader.process import Loader, Variables
@@ -14,12 +15,9 @@ from harness.matrix import Kind
 from harness.outcome import Outcome, Reason
 from harness.plan import Cell
 from harness.prediction import Open, Prediction, predict
-from harness.prepared import Prepared, PreparedEnvironment, PreparedInterpreter
+from harness.prepared import Prepared
 from harness.remedies import Remedy
 from harness.why import Setting, account
-
-PYTHONS = "/opt/python"
-"""Where uv installs interpreters in an environment's image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +50,28 @@ class Foreseen:
 def foresee(cell: Cell, prepared: Prepared, loader: Loader | None = None) -> Foreseen | None:
     """What the loader's rules say of a cell's import; None where it is not for them to say.
 
-    That is so of checks, and of cells that something has made untestable already. ``loader`` are
-    the rules; glibc's, if not given.
+    That is so of checks, of interpreters for musl (whose system is not looked at here), and of
+    cells that something has made untestable already. ``loader`` are the rules; glibc's, if not
+    given.
     """
+    if cell.environment.interpreter.flavour is Flavour.MUSL:
+        return None
     environment = prepared.environments[cell.environment.id]
     tree = prepared.extension(cell).tree
     if cell.sample.kind is Kind.CHECK or tree is None or environment.system is None:
         return None
-    python, release = _running(cell, environment)
+    python = prepared.running(cell)
     if python is None:
         return None
+    older = cell.environment.upgrade if cell.remedy is Remedy.UPGRADE_ONLY else None
+    release = (older or cell.environment).interpreter.release
     interpreter = cell.environment.interpreter
-    home = f"{PYTHONS}/cpython-{python.version}-{interpreter.platform.uv_python}"
+    home = routes.folder(interpreter, python.version)
     place = f"{containers.EXTENSIONS}/{tree_name(cell)}"
     installed = inventory.load(tree / "files.json").below(place)
     system = systems.load(environment.system)
-    files = system.files | inventory.load(python.files).below(home).files | installed.files
+    there = contents.load(python.look).inventory.below(home)
+    files = system.files | there.files | installed.files
     program = f"{home}/bin/python{interpreter.python}"
     library_path = f"{home}/lib" if cell.remedy is Remedy.LD_LIBRARY_PATH else ""
     variables = Variables(library_path=library_path)
@@ -84,16 +88,6 @@ def foresee(cell: Cell, prepared: Prepared, loader: Loader | None = None) -> For
         others=others,
         predict=predicted,
     )
-
-
-def _running(
-    cell: Cell, environment: PreparedEnvironment
-) -> tuple[PreparedInterpreter | None, str]:
-    """Whichever uv's interpreter is in place: a newer uv alone leaves the older one's there."""
-    upgrade = cell.environment.upgrade
-    if cell.remedy is Remedy.UPGRADE_ONLY and upgrade and environment.before:
-        return environment.before.interpreter, upgrade.interpreter.release
-    return environment.interpreter, cell.environment.interpreter.release
 
 
 def _preloaded(cell: Cell, home: str, files: Files) -> list[Open]:

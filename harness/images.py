@@ -13,18 +13,21 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache as cache_in_process
 from pathlib import Path
+from typing import assert_never
 
 import docker
 import requests
 from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 from filelock import FileLock
+from packaging.version import Version
 from pydantic import BaseModel, ConfigDict
 
-from harness import archives, cache, debian, engine, owner
+from harness import archives, cache, debian, engine, errors, interpreters, owner, routes
 from harness.interpreters import Archive
 from harness.matrix import Base
-from harness.plan import Environment
+from harness.plan import Environment, Interpreter
 from harness.platforms import Platform
+from harness.routes import Installation, Route
 
 RECIPES = Path(__file__).parent.parent / "images"
 
@@ -94,32 +97,55 @@ class Images:
         return self._inspect(tag, origin, digest)
 
     def environment(
-        self, environment: Environment, base: Image, archive: Archive, uv: Path, uv_sha256: str
+        self,
+        environment: Environment,
+        base: Image,
+        archive: Archive,
+        installation: Installation,
+        uv: Path,
+        uv_sha256: str,
     ) -> Image:
         """The image of an environment: uv installs the interpreter in it, without a network.
 
         For one that is upgraded, ``base`` is the image of the environment before.
         """
         interpreter = environment.interpreter
-        texts = {
-            "mirror/downloads.json": downloads_json(
-                interpreter.platform, interpreter.release, archive
-            )
+        files = {"uv": uv}
+        texts = {}
+        match installation.route:
+            case Route.OWN_METADATA:
+                files[f"mirror/{interpreter.release}/{archive.name}"] = archive.path
+            case Route.DOWNLOADS_JSON:
+                files[f"mirror/{interpreter.release}/{archive.name}"] = archive.path
+                texts["mirror/downloads.json"] = downloads_json(interpreter, archive)
+            case Route.UNPACKED:
+                files["mirror/python.tar"] = interpreters.unpacked(interpreter, archive)
+            case _:
+                assert_never(installation.route)
+        arguments = {
+            "BASE": base.tag,
+            "SETTINGS": " ".join(f"{k}={v}" for k, v in installation.settings.items()),
         }
         if environment.upgrade:
             recipe, command = "upgrade", environment.upgrade.remedy.uv_command
-            arguments = {
-                "COMMAND": command.format(python=interpreter.python, version=archive.version)
-            }
+            if installation.route is Route.UNPACKED:
+                raise errors.ToolError(
+                    f"uv {environment.uv} cannot be told of an archive, so nothing can be upgraded",
+                    advice=f"Upgrade with uv {routes.TAKES_DOWNLOADS_JSON} or a later one.",
+                )
+            arguments["COMMAND"] = command.format(
+                python=interpreter.python, version=archive.version
+            )
         else:
-            recipe, arguments = "environment", {"PYTHON": interpreter.python}
+            recipe = "environment"
+            arguments |= {"INSTALL": installation.command, "PYTHON": installation.request}
         tag = self.build(
             recipe,
-            files={"uv": uv, f"mirror/{archive.path.name}": archive.path},
+            files=files,
             texts=texts,
             platform=interpreter.platform,
             inputs=[base.tag, base.id, archive.sha256, uv_sha256, texts],
-            arguments={"BASE": base.tag, **arguments},
+            arguments=arguments,
             labels={
                 "environment": environment.id,
                 "uv": environment.uv,
@@ -276,24 +302,25 @@ def remove_all(client: docker.DockerClient) -> int:
     return removed
 
 
-def downloads_json(platform: Platform, release: str, archive: Archive) -> str:
+def downloads_json(interpreter: Interpreter, archive: Archive) -> str:
     """Download metadata that offers one archive to ``uv python install``, as uv's own has it."""
-    major, minor, patch = archive.version.split(".")
+    version = Version(archive.version)
+    flavour, platform = interpreter.flavour, interpreter.platform
     entry = {
         "name": "cpython",
         "arch": {"family": platform.value, "variant": None},
         "os": "linux",
-        "libc": "gnu",
-        "major": int(major),
-        "minor": int(minor),
-        "patch": int(patch),
-        "prerelease": "",
-        "url": f"file:///opt/pbs-matrix/mirror/{archive.path.name}",
+        "libc": flavour.libc,
+        "major": version.major,
+        "minor": version.minor,
+        "patch": version.micro,
+        "prerelease": "".join(map(str, version.pre or ())),
+        "url": routes.url(interpreter, archive),
         "sha256": archive.sha256,
-        "variant": None,
-        "build": release,
+        "variant": flavour.variant.removeprefix("+") or None,
+        "build": interpreter.release,
     }
-    return json.dumps({f"cpython-{archive.version}-{platform.uv_python}": entry}, indent=1)
+    return json.dumps({flavour.uv_key(archive.version, platform): entry}, indent=1)
 
 
 def _debian_root(suite: str, packages: tuple[str, ...], platform: Platform) -> Path:

@@ -2,53 +2,84 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 from urllib.parse import unquote, urlsplit
 
-import requests
-
-from harness import cache, inventory, network, replica
-from harness.errors import FetchError, HashMismatchError
+from harness import cache, catalogue, contents, downloads, inventory, published, replica
+from harness.errors import FetchError, NotOfferedError, ToolError
+from harness.mirror import SUMS, Mirror
 from harness.plan import Interpreter
+from harness.progress import SILENT, Progress
+from harness.replica import Replica
 from harness.sources import Source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """An archive that uv can install: its file, its sha256, and the CPython version inside."""
+    """An archive that uv can install."""
 
     path: Path
     sha256: str
     version: str
+    """CPython's, as uv names it: of a published archive by its name, of a replica what is in it."""
+    name: str
+    """Its file name, without what the cache puts before it."""
 
 
-def provide(interpreter: Interpreter) -> Archive:
+def provide(
+    interpreter: Interpreter, mirror: Mirror | None = None, *, progress: Progress = SILENT
+) -> Archive:
     """The archive of an interpreter, from the cache, made, or downloaded.
 
     Raises :class:`harness.errors.HarnessError` where it cannot be had; the cells that need it are
-    then untestable.
+    then untestable. :class:`NotOfferedError` says that there is no such archive in the release.
     """
     match interpreter.source:
         case Source.REPLICA:
+            if not interpreter.has_replica:
+                raise ToolError(
+                    f"there is no replica of the flavour {interpreter.flavour}",
+                    advice="Use --source upstream, or leave the flavour out.",
+                )
             made = replica.provide(interpreter.python, interpreter.platform, interpreter.link_model)
-            return Archive(path=made.path, sha256=made.sha256, version=made.version)
+            return of_replica(made)
         case Source.UPSTREAM:
-            return _download(interpreter)
+            return _published(interpreter, mirror or Mirror(), progress)
         case _:
             assert_never(interpreter.source)
 
 
-def inventory_of(archive: Archive) -> Path:
-    """What of an archive concerns the loader, as :mod:`harness.inventory` keeps it."""
+def of_replica(made: Replica) -> Archive:
+    """A replica as an archive."""
+    return Archive(
+        path=made.path,
+        sha256=made.sha256,
+        version=made.version,
+        name=made.path.name.partition("-")[2],
+    )
+
+
+def look_into(archive: Archive) -> Path:
+    """What is in an archive, once it was found harmless, as :mod:`harness.contents` keeps it."""
 
     def make(path: Path) -> None:
-        inventory.save(inventory.of_interpreter(archive.path), path)
+        contents.save(contents.look(archive.path, archive.name), path)
 
-    key = cache.digest("interpreter", inventory.RECIPE, archive.sha256)
-    return cache.entry("inventories", key, make, suffix=".json")
+    key = cache.digest("contents", contents.RECIPE, inventory.RECIPE, archive.sha256, archive.name)
+    return cache.entry("contents", key, make, suffix=".json")
+
+
+def unpacked(interpreter: Interpreter, archive: Archive) -> Path:
+    """The archive as a plain tar, laid out as where uv would have unpacked it."""
+    folder = interpreter.flavour.uv_key(archive.version, interpreter.platform)
+
+    def make(path: Path) -> None:
+        contents.repack(archive.path, path, folder)
+
+    key = cache.digest("unpacked", contents.RECIPE, archive.sha256, folder)
+    return cache.entry("unpacked", key, make, suffix=".tar")
 
 
 def base_packages(source: Source) -> tuple[str, ...]:
@@ -56,38 +87,39 @@ def base_packages(source: Source) -> tuple[str, ...]:
     return replica.BASE_PACKAGES if source is Source.REPLICA else ()
 
 
-def _download(interpreter: Interpreter) -> Archive:
+def _published(interpreter: Interpreter, mirror: Mirror, progress: Progress) -> Archive:
     """The published archive, checked against the SHA256SUMS of its release."""
-    name = unquote(Path(urlsplit(interpreter.url).path).name)
-    sums_url = f"{interpreter.url.rpartition('/')[0]}/SHA256SUMS"
-
-    def fetch_sums(path: Path) -> None:
-        path.write_bytes(_get(sums_url))
-
-    sums = cache.entry("sums", cache.digest(sums_url), fetch_sums).read_text(errors="replace")
-    found = re.search(rf"^([0-9a-f]{{64}})\s+\*?{re.escape(name)}$", sums, re.MULTILINE)
-    if found is None:
-        raise FetchError(
-            f"{sums_url} does not list {name}",
-            advice="The release may be incomplete; see its page on GitHub.",
+    release, default = interpreter.release, interpreter.default
+    if default is not None:
+        name, version = unquote(Path(urlsplit(default.url).path).name), default.version
+        # Checked against SHA256SUMS when it came; by then also what uv's own metadata says.
+        kept = cache.existing(downloads.KIND, default.sha256, suffix=f"-{name}")
+        if kept is not None:
+            return Archive(path=kept, sha256=default.sha256, version=version, name=name)
+    else:
+        found = published.best(
+            catalogue.sums(release, mirror),
+            interpreter.python,
+            interpreter.platform,
+            interpreter.flavour,
         )
-    sha256 = found[1]
-
-    def fetch(path: Path) -> None:
-        path.write_bytes(_get(interpreter.url))
-        actual = cache.file_digest(path)
-        if actual != sha256:
-            raise HashMismatchError(
-                f"{interpreter.url} has sha256 {actual}, but SHA256SUMS says {sha256}",
-                advice="Do not use it; a proxy or mirror may have changed it.",
+        if found is None:
+            raise NotOfferedError(
+                f"release {release} has no {interpreter.flavour} of CPython {interpreter.python} "
+                f"for {interpreter.platform}",
+                advice="`pbs-matrix releases` says what each release has.",
             )
-
-    path = cache.entry("upstream", sha256, fetch, suffix=f"-{name}")
-    return Archive(path=path, sha256=sha256, version=interpreter.version)
-
-
-def _get(url: str) -> bytes:
-    with network.explained(url, advice="Check the network and proxy, or use --source replica."):
-        answer = requests.get(url, timeout=network.TIMEOUT)
-        answer.raise_for_status()
-        return answer.content
+        name, version = found.filename, found.version
+    sums = catalogue.sums(release, mirror, needing=name)
+    if name not in sums:
+        raise FetchError(
+            f"{mirror.urls(release, SUMS)[0]} does not list {name}",
+            advice="The release may be incomplete there; see its page on GitHub.",
+        )
+    path = downloads.fetch(
+        mirror.urls(release, name, first=default.url if default else None),
+        name=name,
+        sha256=sums[name],
+        progress=progress,
+    )
+    return Archive(path=path, sha256=sums[name], version=version, name=name)

@@ -22,15 +22,20 @@ from pydantic import (
 
 from harness import yamlfile
 from harness.errors import ConfigurationError
+from harness.flavours import Flavour
 from harness.outcome import Reason
 from harness.pins import pinned
 from harness.platforms import Platform
-from harness.releases import LinkModel, ReleaseRange
+from harness.releases import LinkModel, ReleaseRange, check_choice
 from harness.remedies import Remedy
 from harness.sources import Source
 
 NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 """Names become parts of test ids and image labels, hence the narrow alphabet."""
+
+
+DEFAULT = "default"
+"""Of the releases: the one that each uv installs by itself."""
 
 
 class _Model(BaseModel):
@@ -57,9 +62,23 @@ def _uv_version(text: str) -> str:
     return text
 
 
+def _uv_choice(text: str) -> str:
+    return text if text.startswith("latest") else _uv_version(text)
+
+
+def _release_choice(text: str) -> str:
+    if text != DEFAULT:
+        check_choice(text)
+    return text
+
+
 Name = Annotated[str, Field(pattern=NAME)]
 DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 UvVersion = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$"), AfterValidator(_uv_version)]
+UvChoice = Annotated[
+    str, Field(pattern=r"^(\d+\.\d+\.\d+|latest(-\d+)?)$"), AfterValidator(_uv_choice)
+]
+ReleaseChoice = Annotated[str, AfterValidator(_release_choice)]
 PythonVersion = Annotated[str, Field(pattern=r"^3\.\d{1,2}$")]
 Axis = AfterValidator(_distinct)
 
@@ -80,11 +99,13 @@ if TYPE_CHECKING:
     Ranges = tuple[str, ...]
     LinkModels = tuple[LinkModel, ...]
     Sources = tuple[Source, ...]
+    Flavours = tuple[Flavour, ...]
 else:
     Globs = _one_or_more(str)
     Ranges = _one_or_more(Annotated[str, AfterValidator(_release_range)])
     LinkModels = _one_or_more(LinkModel)
     Sources = _one_or_more(Source)
+    Flavours = _one_or_more(Flavour)
 
 
 class Base(_Model):
@@ -111,6 +132,7 @@ class Conditions(_Model):
     platform: Globs = ()
     base: Globs = ()
     source: Sources = ()
+    flavour: Flavours = ()
 
     def matches(self, where: Mapping[str, str]) -> bool:
         """Whether something is picked. ``where`` has its coordinate on each axis that it is on."""
@@ -246,8 +268,10 @@ class Axes(_Model):
     of the other. Checks are asked without a remedy.
     """
 
-    uv: Annotated[tuple[UvVersion, ...], Axis] | None = None
+    uv: Annotated[tuple[UvChoice, ...], Axis] | None = None
+    releases: Annotated[tuple[ReleaseChoice, ...], Axis] | None = None
     python: Annotated[tuple[PythonVersion, ...], Axis] | None = None
+    flavours: Annotated[tuple[Flavour, ...], Axis] | None = None
     platforms: Annotated[tuple[Platform, ...], Axis] | None = None
     bases: Annotated[tuple[Name, ...], Axis] | None = None
     extensions: Annotated[tuple[Name, ...], Axis] | None = None
@@ -283,10 +307,15 @@ class Matrix(_Model):
 
     version: Literal["1"]
     """Version of this file's format."""
-    uv: Annotated[tuple[UvVersion, ...], Axis, Field(min_length=1)]
-    """uv versions; each installs the release that is its own default."""
+    uv: Annotated[tuple[UvChoice, ...], Axis, Field(min_length=1)]
+    """uv versions, such as 0.7.9; latest and latest-1 are the newest ones of the package index."""
+    releases: Annotated[tuple[ReleaseChoice, ...], Axis, Field(min_length=1)] = (DEFAULT,)
+    """Releases that each uv installs: default (that uv's own), a tag, latest, latest-3 (the third
+    before the latest), or a range in commit order, such as 20250517..latest."""
     python: Annotated[tuple[PythonVersion, ...], Axis, Field(min_length=1)]
     """CPython versions, such as 3.13."""
+    flavours: Annotated[tuple[Flavour, ...], Axis, Field(min_length=1)] = (Flavour.STRIPPED,)
+    """Builds of CPython; uv installs install_only_stripped where it is not asked for another."""
     platforms: Annotated[tuple[Platform, ...], Axis, Field(min_length=1)]
     bases: Annotated[dict[Name, Base], Field(min_length=1)]
     extensions: Annotated[dict[Name, Extension], Field(min_length=1)]

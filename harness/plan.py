@@ -6,7 +6,7 @@ same ids in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -14,9 +14,11 @@ from itertools import product
 
 from packaging.version import Version
 
+from harness import releases
 from harness.errors import ConfigurationError, SelectionError
-from harness.lock import Lock
-from harness.matrix import Axes, Expectation, Kind, Matrix, Sample
+from harness.flavours import Flavour
+from harness.lock import Lock, LockedDefault
+from harness.matrix import DEFAULT, Axes, Expectation, Kind, Matrix, Sample
 from harness.outcome import Reason
 from harness.platforms import Platform
 from harness.releases import LinkModel, link_model
@@ -30,13 +32,12 @@ class Interpreter:
 
     python: str
     """As asked of uv, such as 3.13."""
-    version: str
-    """What the release has for it, such as 3.13.3. A replica may have another patch version."""
     release: str
     platform: Platform
     source: Source
-    url: str
-    """Where uv would fetch the release's archive."""
+    flavour: Flavour = Flavour.STRIPPED
+    default: LockedDefault | None = None
+    """What its uv says of the archive, where the lock has that; else None."""
 
     @cached_property
     def link_model(self) -> LinkModel:
@@ -44,10 +45,16 @@ class Interpreter:
         return link_model(self.release)
 
     @property
+    def has_replica(self) -> bool:
+        """Whether one can be made of it at all: of other flavours Debian has nothing alike."""
+        return self.flavour is Flavour.STRIPPED
+
+    @property
     def id(self) -> str:
         """Such as ``cp313-20250517~replica-aarch64``; an upstream archive has no mark."""
         mark = "" if self.source is Source.UPSTREAM else f"~{self.source}"
-        return f"cp{self.python.replace('.', '')}-{self.release}{mark}-{self.platform}"
+        build = f"{self.release}{self.flavour.mark}{mark}"
+        return f"cp{self.python.replace('.', '')}-{build}-{self.platform}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +112,12 @@ SUCCESS = {
 }
 KINDS = tuple(str(kind) for kind in Kind)
 
+ORDINARY = (Flavour.STRIPPED, Flavour.INSTALL_ONLY)
+"""Flavours for which wheels are made and samples are built here."""
+
+MUSL = "musl"
+"""The Debian package that a base needs to run interpreters of flavour musl: their loader."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -118,6 +131,9 @@ class Cell:
     expected: Expected
     not_applicable: str | None = None
     """Why the question does not arise here; None where it does."""
+    uv_asked: str = field(default="", compare=False)
+    release_asked: str = field(default="", compare=False)
+    """What the matrix file says, such as latest; what that was in this run is in the id."""
 
     @property
     def id(self) -> str:
@@ -130,6 +146,12 @@ class Cell:
         )
 
 
+_NARROWING = (
+    *(("uv",), ("release",), ("platform",), ("base",), ("flavour",)),
+    *(KINDS, ("remedy",)),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Globs from the command line, by axis; an empty axis selects everything."""
@@ -138,6 +160,7 @@ class Selection:
     release: tuple[str, ...] = ()
     platform: tuple[str, ...] = ()
     base: tuple[str, ...] = ()
+    flavour: tuple[str, ...] = ()
     extension: tuple[str, ...] = ()
     check: tuple[str, ...] = ()
     remedy: tuple[str, ...] = ()
@@ -145,7 +168,7 @@ class Selection:
     def apply(self, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
         """The selected cells, or :class:`SelectionError` naming the option that selects none."""
         # No cell is on both of extension and check: these two add up, all others narrow.
-        for axes in (("uv",), ("release",), ("platform",), ("base",), KINDS, ("remedy",)):
+        for axes in _NARROWING:
             chosen: set[str] = set()
             asked = [(axis, pattern) for axis in axes for pattern in getattr(self, axis)]
             for axis, pattern in asked:
@@ -164,12 +187,28 @@ class Selection:
         return cells
 
 
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """What names that depend on the day, such as ``latest``, stand for in this run."""
+
+    releases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tags in commit order, by what the matrix file says."""
+    uv: Mapping[str, str] = field(default_factory=dict)
+
+    def tags(self, choice: str) -> tuple[str, ...]:
+        """The releases that a choice names; by the table of releases if nothing else was found."""
+        if choice in self.releases:
+            return self.releases[choice]
+        return releases.choose(choice, tuple(releases.commit_dates()))
+
+
 def plan(
     matrix: Matrix,
     lock: Lock,
     *,
     profile: str = "default",
     source: Source = Source.REPLICA,
+    names: Names | None = None,
     selection: Selection | None = None,
 ) -> tuple[Cell, ...]:
     """Every selected cell of a profile, each once, in the order of the file.
@@ -185,7 +224,7 @@ def plan(
     chosen = matrix.profiles[profile]
     cells: dict[str, Cell] = {}
     for entry in (chosen, *matrix.include, *chosen.include):
-        for cell in _product(matrix, lock, entry, source):
+        for cell in _product(matrix, lock, entry, source, names or Names()):
             cells.setdefault(cell.id, cell)
     if not cells:
         raise ConfigurationError(
@@ -195,15 +234,40 @@ def plan(
     return (selection or Selection()).apply(tuple(cells.values()))
 
 
+def both_sources(
+    matrix: Matrix,
+    lock: Lock,
+    *,
+    profile: str,
+    names: Names | None = None,
+    selection: Selection | None = None,
+) -> tuple[Cell, ...]:
+    """The applicable cells of which there is a published archive and a replica, in pairs."""
+    sides = [
+        plan(matrix, lock, profile=profile, source=source, names=names, selection=selection)
+        for source in (Source.UPSTREAM, Source.REPLICA)
+    ]
+    return tuple(
+        cell
+        for pair in zip(*sides, strict=True)
+        if all(c.not_applicable is None and c.environment.interpreter.has_replica for c in pair)
+        for cell in pair
+    )
+
+
 def environments(cells: tuple[Cell, ...]) -> tuple[Environment, ...]:
     """The environments of some cells, each once."""
     return tuple(dict.fromkeys(cell.environment for cell in cells))
 
 
-def _product(matrix: Matrix, lock: Lock, axes: Axes, source: Source) -> Iterator[Cell]:
-    for uv, python, platform, base, (name, sample), remedy in product(
+def _product(
+    matrix: Matrix, lock: Lock, axes: Axes, source: Source, names: Names
+) -> Iterator[Cell]:
+    for uv_asked, release_asked, python, flavour, platform, base, (name, sample), remedy in product(
         axes.uv or matrix.uv,
+        axes.releases or matrix.releases,
         axes.python or matrix.python,
+        axes.flavours or matrix.flavours,
         axes.platforms or matrix.platforms,
         axes.bases or tuple(matrix.bases),
         _samples(matrix, axes),
@@ -211,27 +275,56 @@ def _product(matrix: Matrix, lock: Lock, axes: Axes, source: Source) -> Iterator
     ):
         if sample.kind is Kind.CHECK and remedy is not Remedy.NONE:
             continue
-        cell = Cell(
-            environment=Environment(
-                uv=uv,
-                interpreter=_default_interpreter(lock, uv, python, platform, source),
-                base=base,
-                packages=tuple(sorted(set(sample.packages) - set(matrix.bases[base].packages))),
-            ),
-            extension=name,
-            sample=sample,
-            remedy=remedy,
-            expected=SUCCESS[sample.kind],
-        )
-        if remedy.uv_command:
-            cell = _upgraded(cell, matrix, lock)
-        coordinates = where(cell)
-        if any(rule.matches(coordinates) for rule in matrix.exclude):
-            continue
-        if not sample.applies.matches(coordinates):
-            cell = replace(cell, not_applicable=f"it is asked only of {sample.applies.words}")
-        rule = next((r for r in matrix.expectations if r.matches(coordinates)), None)
-        yield replace(cell, expected=_expected(rule, python)) if rule else cell
+        uv = names.uv.get(uv_asked, uv_asked)
+        default = lock.default(uv, python, platform)
+        tags = (default.release,) if release_asked == DEFAULT else names.tags(release_asked)
+        for tag in tags:
+            # What uv's own default is, is that also where it was asked for by its name.
+            known = default if tag == default.release and flavour is Flavour.STRIPPED else None
+            cell = Cell(
+                environment=Environment(
+                    uv=uv,
+                    interpreter=Interpreter(
+                        python=python,
+                        release=tag,
+                        platform=platform,
+                        source=source,
+                        flavour=flavour,
+                        default=known,
+                    ),
+                    base=base,
+                    packages=tuple(sorted(set(sample.packages) - set(matrix.bases[base].packages))),
+                ),
+                extension=name,
+                sample=sample,
+                remedy=remedy,
+                expected=SUCCESS[sample.kind],
+                uv_asked=uv_asked,
+                release_asked=release_asked,
+            )
+            if remedy.uv_command:
+                cell = _upgraded(cell, matrix, lock)
+            coordinates = where(cell)
+            if any(rule.matches(coordinates) for rule in matrix.exclude):
+                continue
+            if reason := _why_not_asked(cell, matrix):
+                cell = replace(cell, not_applicable=reason)
+            rule = next((r for r in matrix.expectations if r.matches(coordinates)), None)
+            yield replace(cell, expected=_expected(rule, python)) if rule else cell
+
+
+def _why_not_asked(cell: Cell, matrix: Matrix) -> str | None:
+    """Why a cell's question does not arise; None where it does."""
+    flavour = cell.environment.interpreter.flavour
+    if not cell.sample.applies.matches(where(cell)):
+        return f"it is asked only of {cell.sample.applies.words}"
+    if flavour is Flavour.MUSL and MUSL not in matrix.bases[cell.environment.base].packages:
+        return f"the base has no musl to run it: add {MUSL} to its packages"
+    if cell.sample.kind is Kind.EXTENSION and flavour not in ORDINARY:
+        return f"extensions are not built for {flavour} interpreters here; checks are asked of them"
+    if cell.environment.upgrade and flavour is not Flavour.STRIPPED:
+        return "what upgrading does is asked of the interpreter that uv installs by default"
+    return cell.not_applicable
 
 
 def _samples(matrix: Matrix, axes: Axes) -> tuple[tuple[str, Sample], ...]:
@@ -239,20 +332,6 @@ def _samples(matrix: Matrix, axes: Axes) -> tuple[tuple[str, Sample], ...]:
         return (*matrix.extensions.items(), *matrix.checks.items())
     extensions = ((name, matrix.extensions[name]) for name in axes.extensions or ())
     return (*extensions, *((name, matrix.checks[name]) for name in axes.checks or ()))
-
-
-def _default_interpreter(
-    lock: Lock, uv: str, python: str, platform: Platform, source: Source
-) -> Interpreter:
-    default = lock.default(uv, python, platform)
-    return Interpreter(
-        python=python,
-        version=default.version,
-        release=default.release,
-        platform=platform,
-        source=source,
-        url=default.url,
-    )
 
 
 def _upgraded(cell: Cell, matrix: Matrix, lock: Lock) -> Cell:
@@ -263,11 +342,18 @@ def _upgraded(cell: Cell, matrix: Matrix, lock: Lock) -> Cell:
     if Version(now.uv) <= Version(old):
         return replace(cell, not_applicable=f"uv {now.uv} is not newer than uv {old}")
     interpreter = now.interpreter
-    before = _default_interpreter(
-        lock, old, interpreter.python, interpreter.platform, interpreter.source
-    )
+    where_asked = interpreter.python, interpreter.platform
+    default = lock.default(old, *where_asked)
+    before = replace(interpreter, release=default.release, default=default)
+    if cell.remedy is Remedy.REINSTALL and interpreter.default:
+        # Not what this uv installs by default: the patch version stays, and so its own release.
+        again = lock.reinstalled(now.uv, *where_asked)
+        if again is None:
+            reason = f"uv {now.uv} has no CPython {default.version} any more"
+            return replace(cell, not_applicable=reason)
+        interpreter = replace(interpreter, release=again.release, default=again)
     upgrade = Upgrade(uv=old, interpreter=before, remedy=cell.remedy)
-    return replace(cell, environment=replace(now, upgrade=upgrade))
+    return replace(cell, environment=replace(now, interpreter=interpreter, upgrade=upgrade))
 
 
 def _expected(rule: Expectation, python: str) -> Expected:
@@ -295,5 +381,6 @@ def where(cell: Cell) -> dict[str, str]:
         "platform": str(interpreter.platform),
         "base": cell.environment.base,
         "source": str(interpreter.source),
+        "flavour": str(interpreter.flavour),
         "remedy": str(cell.remedy),
     }

@@ -23,17 +23,19 @@ from harness.errors import ConfigurationError, HarnessError
 from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable
 from harness.plan import SUCCESS, Cell, Selection, plan
+from harness.releases import LinkModel
 from harness.results import Result, Writer, result_of
-from harness.sources import Source
+from harness.sources import AUTO, Source
 from harness.verdict import Status, explain, judge
 
 if TYPE_CHECKING:
     from harness.containers import Containers
     from harness.prediction import Prediction
     from harness.prepared import Prepared
+    from harness.resolution import Resolution
 
 PROJECT = Path(__file__).parent.parent
-AXES = ("uv", "release", "platform", "extension", "check", "remedy", "base")
+AXES = ("uv", "release", "platform", "extension", "check", "remedy", "base", "flavour")
 
 RESULT = "pbs_matrix_result"
 """Attribute of a report with a cell's result as JSON; xdist carries it to the controller."""
@@ -56,9 +58,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--source",
-        choices=[source.value for source in Source],
-        default=Source.REPLICA.value,
-        help="where interpreters come from (default: %(default)s)",
+        choices=[AUTO, *(source.value for source in Source)],
+        default=AUTO,
+        help="where interpreters come from: the published archives (upstream), stand-ins with the "
+        "same link model (replica), or upstream where it can be reached, else replicas (auto, the "
+        "default)",
+    )
+    group.addoption(
+        "--mirror",
+        metavar="URL",
+        help="where published archives are: http, https or file (default: "
+        "$UV_PYTHON_INSTALL_MIRROR, "
+        "else GitHub)",
+    )
+    group.addoption(
+        "--trust-mirror",
+        action="store_true",
+        help="believe the mirror's SHA256SUMS where uv's own metadata says another hash: for a "
+        "mirror of builds of your own",
     )
     for axis in AXES:
         group.addoption(
@@ -103,7 +120,11 @@ class Run:
 
     def invitation(self) -> dict[str, str]:
         """What a worker needs to join."""
-        return {"directory": str(self.directory), "name": self.name, "owner": self.owner}
+        told = {"directory": str(self.directory), "name": self.name, "owner": self.owner}
+        # Only where there are cells was anything decided.
+        if "resolution" in self.__dict__:
+            told["resolution"] = self.resolution.model_dump_json()
+        return told
 
     def close(self) -> None:
         """Remove the directory, where this process made it."""
@@ -122,9 +143,29 @@ class Run:
         return matrix.load(self.matrix_file)
 
     @cached_property
-    def lock(self) -> lock.Lock:
+    def _locked(self) -> lock.Lock:
         """The parsed lock file beside it."""
         return lock.load(lock.path_for(self.matrix_file))
+
+    @cached_property
+    def resolution(self) -> Resolution:
+        """What was decided once, before anything was planned: by the controller, for all."""
+        from harness import resolution
+
+        if self._joined and "resolution" in self._joined:
+            return resolution.Resolution.model_validate_json(self._joined["resolution"])
+        return resolution.resolve(
+            self.matrix,
+            self._locked,
+            source=self._config.getoption("--source"),
+            mirror=self._config.getoption("--mirror"),
+            trusts_mirror=self._config.getoption("--trust-mirror"),
+        )
+
+    @cached_property
+    def lock(self) -> lock.Lock:
+        """The lock, with what this run has found out beyond it."""
+        return self.resolution.completed(self._locked)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -134,7 +175,8 @@ class Run:
             self.matrix,
             self.lock,
             profile=self._config.getoption("--profile"),
-            source=Source(self._config.getoption("--source")),
+            source=self.resolution.source,
+            names=self.resolution.names,
             selection=selection,
         )
 
@@ -155,6 +197,7 @@ class Run:
     def verify(self, cell: Cell) -> None:
         """Run a cell, keep its result for the report, and fail or skip as that asks for."""
         prediction: Prediction | None = None
+        linked: LinkModel | None = None
         if cell.not_applicable is not None:
             outcome = not_applicable(Stage.INTERPRETER, cell.not_applicable)
             pins: dict[str, object] = {}
@@ -164,6 +207,7 @@ class Run:
             foresight = foreseen.foresee(cell, self.prepared)
             outcome = cells.observe(cell, self.prepared, self._containers)
             pins = self.prepared.pins(cell)
+            linked = self.prepared.linked(cell)
             if foresight:
                 foresight = foresight.given(outcome)
                 prediction = foresight.prediction
@@ -171,7 +215,7 @@ class Run:
                     outcome = cells.explained(
                         cell, outcome, foresight, self.prepared, self._containers
                     )
-        self.last = result_of(cell, outcome, pins, prediction)
+        self.last = result_of(cell, outcome, pins, prediction, linked=linked)
         said = explain(outcome, cell.expected, prediction)
         match judge(outcome, cell.expected, prediction):
             case Status.AS_EXPECTED:
@@ -200,6 +244,7 @@ class Controller:
         self._run = run
         self._prepared = False
         self.results: list[Result] = []
+        self._otherwise_linked: list[str] = []
         self._writer: Writer | None = None
 
     @property
@@ -226,8 +271,11 @@ class Controller:
             pytest.exit("nothing was tested", returncode=int(error.exit_code))
 
     def _prepare(self, cells: tuple[Cell, ...]) -> None:
-        from harness import engine, preparing
+        from harness import engine, preparing, progress
 
+        for sentence in self._run.resolution.said:
+            self._say(sentence)
+        self._progress = progress.for_terminal(self._terminal._tw._file, self._say)
         self._say(f"preparing {len(cells)} {'cell' if len(cells) == 1 else 'cells'} …")
         prepared = preparing.prepare(
             cells,
@@ -238,8 +286,11 @@ class Controller:
             owner=self._run.owner,
             beside=self._run.matrix_file.parent,
             say=self._say,
+            resolution=self._run.resolution,
+            progress=self._progress,
         )
         prepared.save(self._run.directory / "prepared.json")
+        self._otherwise_linked = preparing.otherwise_linked(cells, prepared)
 
     def _say(self, line: str, **markup: bool) -> None:
         self._terminal.ensure_newline()
@@ -292,9 +343,13 @@ class Controller:
         for line in explanation.report(known):
             terminalreporter.write_line(line)
         table.render(results, console)
+        for sentence in self._otherwise_linked:
+            terminalreporter.write_line(f"otherwise linked: {sentence}", red=True)
 
-    def pytest_sessionfinish(self) -> None:
-        """Leave nothing running."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Leave nothing running; fail where an interpreter is not what the table says."""
+        if self._otherwise_linked and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self._writer:
             self._writer.__exit__(None, None, None)
         if self._prepared:
@@ -311,7 +366,8 @@ class Controller:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Say at once, and without a traceback, what is wrong with the matrix or the options."""
-    if config.option.help or config.option.version:
+    # A worker is told by its controller what to plan with, which has looked at all this.
+    if config.option.help or config.option.version or hasattr(config, "workerinput"):
         return None
     try:
         _check_root(config)

@@ -13,6 +13,9 @@ from harness.extensions import tree_name
 from harness.images import Image
 from harness.outcome import Stage
 from harness.plan import Cell, Environment
+from harness.releases import LinkModel
+from harness.remedies import Remedy
+from harness.routes import Route
 
 
 class _Model(BaseModel):
@@ -24,8 +27,17 @@ class PreparedInterpreter(_Model):
 
     version: str
     """Of CPython, with the patch version: uv names the folder by it."""
-    files: Path
-    """As :mod:`harness.inventory` keeps them."""
+    look: Path
+    """What is in its archive, as :mod:`harness.contents` keeps it."""
+    archive: str
+    """File name of the archive."""
+    sha256: str
+    route: Route
+    linked: LinkModel | None
+    """As read from its files; None where that cannot be told, with the words for it."""
+    linked_because: str
+    is_replica: bool
+    """Whether it is one, wherever it came from."""
 
 
 class PreparedEnvironment(_Model):
@@ -35,12 +47,13 @@ class PreparedEnvironment(_Model):
     system: Path | None = None
     """What the loader finds in the base image, as :mod:`harness.systems` keeps it."""
     interpreter: PreparedInterpreter | None = None
-    archive_sha256: str | None = None
     uv_sha256: str | None = None
     before: PreparedEnvironment | None = None
     """Of one that is upgraded: what the older uv had made."""
     failed_stage: Stage | None = None
     problem: str = ""
+    not_applicable: bool = False
+    """Whether ``problem`` says that there is no such interpreter, rather than what failed."""
 
 
 class PreparedExtension(_Model):
@@ -80,18 +93,29 @@ class Prepared(_Model):
         }
         return {name: tree for name, tree in found.items() if tree is not None}
 
+    def running(self, cell: Cell) -> PreparedInterpreter | None:
+        """Whose interpreter is in place: a newer uv alone leaves the older one's there."""
+        environment = self.environments[cell.environment.id]
+        if cell.remedy is Remedy.UPGRADE_ONLY and environment.before:
+            return environment.before.interpreter
+        return environment.interpreter
+
+    def linked(self, cell: Cell) -> LinkModel | None:
+        """How the interpreter that runs is linked, as its files say."""
+        found = self.running(cell)
+        return found.linked if found else None
+
     def pins(self, cell: Cell) -> dict[str, object]:
         """Everything that a cell's outcome rests on, by digest or version."""
         environment = self.environments[cell.environment.id]
-        image = environment.image
+        image, interpreter, before = environment.image, environment.interpreter, environment.before
         return {
             "image": image.id if image else None,
             "base_origin": image.origin if image else None,
             "base_digest": image.base_digest if image else None,
             "uv_sha256": environment.uv_sha256,
-            "archive_sha256": environment.archive_sha256,
-            "before": environment.before
-            and environment.before.model_dump(include={"archive_sha256", "uv_sha256"}),
+            **_pins_of(interpreter),
+            "before": before and {"uv_sha256": before.uv_sha256, **_pins_of(before.interpreter)},
             "wheels": self.extension(cell).wheels,
             "qemu": self.emulators[cell.environment.interpreter.platform],
             "engine": self.engine_version,
@@ -105,6 +129,15 @@ class Prepared(_Model):
     def load(cls, path: Path) -> Prepared:
         """Read what :meth:`save` wrote."""
         return cls.model_validate_json(path.read_bytes())
+
+
+def _pins_of(interpreter: PreparedInterpreter | None) -> dict[str, object]:
+    return {
+        "archive": interpreter and interpreter.archive,
+        "archive_sha256": interpreter and interpreter.sha256,
+        "archive_by": interpreter and interpreter.route,
+        "archive_is_replica": interpreter and interpreter.is_replica,
+    }
 
 
 def extension_key(name: str, environment: Environment) -> str:

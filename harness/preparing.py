@@ -14,7 +14,17 @@ from pathlib import Path
 
 import docker
 
-from harness import binfmt, containers, engine, extensions, interpreters, systems, uvbinary
+from harness import (
+    binfmt,
+    containers,
+    contents,
+    engine,
+    extensions,
+    interpreters,
+    routes,
+    systems,
+    uvbinary,
+)
 from harness.builder import Builder
 from harness.errors import (
     DiskFullError,
@@ -22,8 +32,10 @@ from harness.errors import (
     EngineMissingError,
     HarnessError,
     LockError,
+    NotOfferedError,
 )
 from harness.extensions import NothingToDo, tree_name
+from harness.flavours import Flavour
 from harness.images import Image, Images, Origin
 from harness.interpreters import Archive
 from harness.lock import Lock
@@ -38,6 +50,9 @@ from harness.prepared import (
     PreparedInterpreter,
     extension_key,
 )
+from harness.progress import SILENT, Progress
+from harness.resolution import Resolution
+from harness.sources import Source
 
 Say = Callable[[str], None]
 
@@ -55,10 +70,12 @@ def prepare(
     owner: str,
     beside: Path,
     say: Say,
+    resolution: Resolution | None = None,
+    progress: Progress = SILENT,
 ) -> Prepared:
     """Make or find everything that some applicable cells need.
 
-    ``beside`` is the matrix file's directory.
+    ``beside`` is the matrix file's directory; ``resolution`` says where published archives are.
     """
     platforms = {cell.environment.interpreter.platform for cell in cells}
     check_emulation(platforms, client)
@@ -68,7 +85,17 @@ def prepare(
     with ThreadPoolExecutor(max_workers=workers) as pool:
         try:
             return _prepare(
-                cells, matrix, lock, client, pool, run=run, owner=owner, beside=beside, say=say
+                cells,
+                matrix,
+                lock,
+                client,
+                pool,
+                run=run,
+                owner=owner,
+                beside=beside,
+                say=say,
+                resolution=resolution or Resolution(source=Source.REPLICA),
+                progress=progress,
             )
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -103,6 +130,8 @@ def _prepare(
     owner: str,
     beside: Path,
     say: Say,
+    resolution: Resolution,
+    progress: Progress,
 ) -> Prepared:
     all_environments = environments(cells)
     images = Images(client)
@@ -114,7 +143,9 @@ def _prepare(
         for key, cell in made_extensions.items()
     }
     archive_jobs = {
-        interpreter: pool.submit(interpreters.provide, interpreter)
+        interpreter: pool.submit(
+            interpreters.provide, interpreter, resolution.mirror, progress=progress
+        )
         for interpreter in dict.fromkeys(
             i
             for e in all_environments
@@ -148,12 +179,15 @@ def _prepare(
             base.result,
             lambda interpreter: archive_jobs[interpreter].result(),
             failures,
+            trusts_mirror=resolution.trusts_mirror,
         )
-        progress = f"[{next(counter)}/{len(all_environments)}] image {environment.id}"
-        if made.image is None:
-            say(f"{progress}: untestable ({made.failed_stage}): {made.problem}")
+        counted = f"[{next(counter)}/{len(all_environments)}] image {environment.id}"
+        if made.not_applicable:
+            say(f"{counted}: not applicable: {made.problem}")
+        elif made.image is None:
+            say(f"{counted}: untestable ({made.failed_stage}): {made.problem}")
         else:
-            say(f"{progress}: ready in {time.monotonic() - start:.1f} s")
+            say(f"{counted}: ready in {time.monotonic() - start:.1f} s")
         return made
 
     # Emulated builds take longest, so they go first.
@@ -188,6 +222,24 @@ def _prepare(
             for environment in all_environments
         },
     )
+
+
+def otherwise_linked(cells: Iterable[Cell], prepared: Prepared) -> list[str]:
+    """Sentences on the published interpreters that are not linked as the table of releases says."""
+    said = {}
+    for environment in environments(tuple(cells)):
+        interpreter = environment.interpreter
+        found = prepared.environments[environment.id].interpreter
+        if interpreter.source is not Source.UPSTREAM or found is None:
+            continue
+        if found.linked is interpreter.link_model or interpreter.flavour is Flavour.MUSL:
+            continue
+        what = f"{found.linked}" if found.linked else "in a way that is not known here"
+        said[interpreter] = (
+            f"{found.archive} is linked {what} ({found.linked_because}), but the table of releases "
+            f"says {interpreter.link_model}: this is news, or harness/data/link_models.tsv is wrong"
+        )
+    return list(said.values())
 
 
 def emulator(platform: Platform) -> str | None:
@@ -230,6 +282,8 @@ def _environment(
     base: Callable[[], Image],
     archive: Callable[[Interpreter], Archive],
     failures: list[HarnessError],
+    *,
+    trusts_mirror: bool = False,
 ) -> PreparedEnvironment:
     stage = Stage.INTERPRETER
 
@@ -244,18 +298,30 @@ def _environment(
         wheel = lock.uv_wheel(environment.uv, interpreter.platform)
         uv = uvbinary.fetch(wheel)
         made = archive(interpreter)
+        look = interpreters.look_into(made)
+        inside = contents.load(look)
+        own = uvbinary.fetch(lock.uv_wheel(environment.uv, Platform.host() or interpreter.platform))
+        installation = routes.choose(
+            environment.uv, interpreter, made, own, trusts_mirror=trusts_mirror
+        )
         stage = Stage.IMAGE
         on = before.image if before and before.image else base()
-        image = images.environment(environment, on, made, uv, wheel.sha256)
+        image = images.environment(environment, on, made, installation, uv, wheel.sha256)
         return PreparedEnvironment(
             image=image,
             system=before.system
             if before
             else systems.of_image(images.client, on.id, interpreter.platform),
             interpreter=PreparedInterpreter(
-                version=made.version, files=interpreters.inventory_of(made)
+                version=made.version,
+                look=look,
+                archive=made.name,
+                sha256=made.sha256,
+                route=installation.route,
+                linked=inside.linked,
+                linked_because=inside.linked_because,
+                is_replica=inside.is_replica,
             ),
-            archive_sha256=made.sha256,
             uv_sha256=wheel.sha256,
             before=before,
         )
@@ -266,6 +332,8 @@ def _environment(
         return install(environment)
     except ENDS_THE_RUN:
         raise
+    except NotOfferedError as error:
+        return PreparedEnvironment(failed_stage=stage, problem=error.problem, not_applicable=True)
     except HarnessError as error:
         failures.append(error)
         return PreparedEnvironment(failed_stage=stage, problem=error.problem)

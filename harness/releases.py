@@ -6,6 +6,8 @@ like them, but not always: ``20250323`` points at a commit of March 2026.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -93,6 +95,52 @@ def link_model(release: str) -> LinkModel:
     """The link model that the table gives for a release."""
     eras = [era for era in link_model_eras() if order(era.first) <= order(release)]
     return (eras[-1] if eras else link_model_eras()[0]).link_model
+
+
+LATEST = re.compile(r"latest(?:-(\d{1,4}))?")
+"""The newest release, or the one so many before it."""
+
+
+def check_choice(text: str) -> None:
+    """Raise ``ValueError`` for what names no releases: a tag, ``latest``, ``latest-3``, a range."""
+    first, dots, last = text.partition("..")
+    ends = [end for end in (first, last) if end] if dots else [text]
+    for end in ends:
+        if not LATEST.fullmatch(end) and not is_plausible(end):
+            raise ValueError(
+                f"{end!r} is neither a known release tag such as 20250517 nor latest-3"
+            )
+    if not ends:
+        raise ValueError("a range needs at least one end, such as 20250517..latest")
+    if not any(LATEST.fullmatch(end) for end in ends):
+        ReleaseRange.parse(text)
+
+
+def choose(choice: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The releases that a choice names, of some in commit order, oldest first.
+
+    Raises ``LookupError`` with what is there instead.
+    """
+
+    def place(end: str) -> int:
+        found = LATEST.fullmatch(end)
+        if found is None:
+            if end not in known:
+                raise LookupError(f"there is no release {end}")
+            return known.index(end)
+        place = len(known) - 1 - int(found[1] or 0)
+        if place < 0:
+            raise LookupError(f"there is no {end}: only {len(known)} releases are known")
+        return place
+
+    first, dots, last = choice.partition("..")
+    if not dots:
+        last = first
+    start = place(first) if first else 0
+    end = place(last) if last else len(known) - 1
+    if start > end:
+        raise LookupError(f"{known[start]} comes after {known[end]}, so nothing is in {choice}")
+    return tuple(known[start : end + 1])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

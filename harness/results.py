@@ -11,7 +11,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import ConfigurationError
-from harness.matrix import Kind
+from harness.flavours import Flavour
+from harness.matrix import DEFAULT, Kind
 from harness.outcome import Outcome, Reason, Stage
 from harness.plan import Cell
 from harness.platforms import Platform
@@ -21,10 +22,11 @@ from harness.remedies import Remedy
 from harness.sources import Source
 from harness.verdict import Status, judge
 
-SCHEMA: Literal[3] = 3
+SCHEMA: Literal[4] = 4
 """Version of a line's format.
 
-2 has checks, remedies that upgrade and what does not apply; 3 has predictions.
+2 has checks, remedies that upgrade and what does not apply; 3 has predictions; 4 has flavours,
+what ``latest`` was, and how the interpreter that ran is linked.
 """
 
 
@@ -46,13 +48,21 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # One name for "schema" in the file; BaseModel has an attribute of that name.
-    schema_version: Literal[1, 2, 3] = SCHEMA
+    schema_version: Literal[1, 2, 3, 4] = SCHEMA
     id: str
     uv: str
+    uv_asked: str = ""
+    """What the matrix file says, such as latest; the same as ``uv`` where that is a version."""
     python: str
     release: str
+    release_asked: str = DEFAULT
+    """What the matrix file says: default, a tag, a range, or such as latest-3."""
     source: Source
+    flavour: Flavour = Flavour.STRIPPED
     link_model: LinkModel
+    """What the table of releases says, which is what was expected."""
+    linked: LinkModel | None = None
+    """What the interpreter's own files say; None where they cannot, and where there were none."""
     platform: Platform
     base: str
     kind: Kind = Kind.EXTENSION
@@ -77,9 +87,19 @@ class Result(BaseModel):
     evidence: dict[str, Any]
     pins: dict[str, Any]
 
+    @property
+    def is_replica(self) -> bool:
+        """Whether a replica ran, though a mirror may have called it a release."""
+        return self.source is Source.REPLICA or bool(self.pins.get("archive_is_replica"))
+
 
 def result_of(
-    cell: Cell, outcome: Outcome, pins: dict[str, object], prediction: Prediction | None = None
+    cell: Cell,
+    outcome: Outcome,
+    pins: dict[str, object],
+    prediction: Prediction | None = None,
+    *,
+    linked: LinkModel | None = None,
 ) -> Result:
     """The line for a cell and what happened in it."""
     interpreter = cell.environment.interpreter
@@ -87,10 +107,14 @@ def result_of(
     return Result(
         id=cell.id,
         uv=cell.environment.uv,
+        uv_asked=cell.uv_asked,
         python=interpreter.python,
         release=interpreter.release,
+        release_asked=cell.release_asked or DEFAULT,
         source=interpreter.source,
+        flavour=interpreter.flavour,
         link_model=interpreter.link_model,
+        linked=linked,
         platform=interpreter.platform,
         base=cell.environment.base,
         kind=cell.sample.kind,

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.flavours import Flavour
 from harness.matrix import Kind
 from harness.outcome import Reason
-from harness.releases import LinkModel
+from harness.releases import LinkModel, order
 from harness.remedies import Remedy
 from harness.results import Result
-from harness.sources import Source
 from harness.verdict import Status
 
 # Letters as well as colours: not everybody sees colours, and not every terminal shows them.
@@ -62,6 +62,8 @@ def render_tables(results: Sequence[Result], console: Console) -> None:
         title = f"{result.platform}, {result.base}"
         if len(pythons) > 1:
             title += f", CPython {result.python}"
+        if result.flavour is not Flavour.STRIPPED:
+            title += f", {result.flavour}"
         if result.kind is Kind.CHECK:
             title += ", checks of the interpreter"
         if result.remedy is not Remedy.NONE:
@@ -74,19 +76,22 @@ def render_tables(results: Sequence[Result], console: Console) -> None:
         console.print(_table(group))
 
 
-def _column(result: Result) -> tuple[str, str, Source, LinkModel]:
-    return result.uv, result.release, result.source, result.link_model
+def _column(result: Result) -> tuple[str, str, bool, LinkModel]:
+    return result.uv, result.release, result.is_replica, result.linked or result.link_model
 
 
 def _table(group: Sequence[Result]) -> Table:
     columns = sorted(
         {_column(result) for result in group},
-        key=lambda column: (tuple(int(part) for part in column[0].split(".")), *column[1:]),
+        key=lambda column: (
+            *(tuple(int(part) for part in column[0].split(".")), order(column[1])),
+            *column[2:],
+        ),
     )
     table = Table(header_style="")
     table.add_column(str(group[0].kind), no_wrap=True)
-    for uv, release, source, model in columns:
-        mark = "~" if source is Source.REPLICA else ""
+    for uv, release, is_replica, model in columns:
+        mark = "~" if is_replica else ""
         header = Text(f"uv {uv}\n{release}{mark}\n{_model_name(model)}")
         table.add_column(header, justify="center", no_wrap=True)
     cells = {(result.extension, _column(result)): result for result in group}
@@ -115,7 +120,7 @@ def _print_legend(results: Iterable[Result], console: Console) -> None:
     for key, (letters, style, meaning) in SYMBOLS.items():
         if key in seen:
             console.print(Text.assemble((f"{letters:>5}", style), f"  {meaning}"))
-    if any(result.source is Source.REPLICA for result in results):
+    if any(result.is_replica for result in results):
         console.print(Text("    ~  a replica with that release's link model, not the release"))
 
 
@@ -131,7 +136,7 @@ def summary(results: Sequence[Result]) -> str:
     """The counts, in one line."""
     statuses = Counter(result.status for result in results)
     broken = sum(symbol(result) in ("fails", "split") for result in results)
-    replicas = sum(result.source is Source.REPLICA for result in results)
+    replicas = sum(result.is_replica for result in results)
     parts = [f"{statuses[Status.AS_EXPECTED]} as expected ({broken} of them known breakage)"]
     parts += [
         f"{statuses[status]} {status.replace('-', ' ')}"

@@ -51,9 +51,11 @@ def run(
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
     text: str = "",
+    timeout: float = TIMEOUT,
 ) -> str:
     """Run a program, with ``text`` on its standard input, and return its standard output.
 
+    It may take ``timeout`` seconds.
     Raises :class:`ToolError` with the last lines of what it said, or
     :class:`harness.errors.DiskFullError` where those say that the disk is full.
     """
@@ -74,7 +76,7 @@ def run(
             },
         ) as process:
             try:
-                output, errors = process.communicate(text, timeout=TIMEOUT)
+                output, errors = process.communicate(text, timeout=timeout)
             except BaseException as error:
                 # First a chance to clean up after itself.
                 process.terminate()
@@ -84,7 +86,7 @@ def run(
                     process.kill()
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise ToolError(
-                        f"{doing}: {words[0]} did not end within {TIMEOUT} s",
+                        f"{doing}: {words[0]} did not end within {timeout:g} s",
                         advice="Look at the disk and the network: `pbs-matrix doctor`.",
                     ) from error
                 raise

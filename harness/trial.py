@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
-import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import docker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from harness import cells, containers, foreseen, index, locking, owner, preparing
-from harness.containers import Containers
+from harness import index, locking
 from harness.errors import (
     ConfigurationError,
     NoSuchWheelError,
@@ -29,9 +24,8 @@ from harness.matrix import Extension, Matrix
 from harness.outcome import Outcome, Reason
 from harness.plan import Cell, Expected, Selection, plan
 from harness.platforms import Platform
-from harness.prepared import Prepared
-from harness.results import Result, result_of
-from harness.sources import Source
+from harness.resolution import Resolution
+from harness.results import Result
 from harness.verdict import Status
 
 Say = Callable[[str], None]
@@ -138,7 +132,7 @@ def cells_of(
     lock: Lock,
     *,
     profile: str,
-    source: Source,
+    resolution: Resolution,
     selection: Selection,
 ) -> tuple[tuple[Cell, ...], Matrix, Lock]:
     """The trial's cells in the environments of a profile, with the matrix and lock that has it."""
@@ -157,7 +151,14 @@ def cells_of(
     requirement = trial.sample.requirement
     if requirement is not None:
         lock = lock.model_copy(update={"wheels": {**lock.wheels, requirement: trial.wheels}})
-    planned = plan(own, lock, profile=profile, source=source, selection=selection)
+    planned = plan(
+        own,
+        lock,
+        profile=profile,
+        source=resolution.source,
+        names=resolution.names,
+        selection=selection,
+    )
     there = tuple(cell for cell in planned if _has_wheel(trial, cell))
     if not there:
         raise SelectionError(
@@ -175,45 +176,9 @@ def _has_wheel(trial: Trial, cell: Cell) -> bool:
     return interpreter.platform in trial.wheels.get(interpreter.python, {})
 
 
-def run(
-    planned: tuple[Cell, ...],
-    matrix: Matrix,
-    lock: Lock,
-    client: docker.DockerClient,
-    *,
-    beside: Path,
-    say: Say,
-) -> Iterator[Result]:
-    """Run cells and give their results as they come; whatever happens is what was expected.
-
-    What fails is explained. Containers are removed at the end, also where it is cut short.
-    """
-    name, who = owner.new_run(), owner.this_process()
-    prepared = preparing.prepare(
-        planned, matrix, lock, client, run=name, owner=who, beside=beside, say=say
-    )
-    with (
-        tempfile.TemporaryDirectory(suffix="-pbs-matrix") as locks,
-        ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool,
-    ):
-        made = Containers(client, name, who, Path(locks))
-        try:
-            yield from pool.map(lambda cell: observe(cell, prepared, made), planned)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            containers.reap(client, name)
-
-
-def observe(cell: Cell, prepared: Prepared, pool: Containers) -> Result:
-    """A cell's result, explained where it fails, with what happened for its expectation."""
-    foresight = foreseen.foresee(cell, prepared)
-    outcome = cells.observe(cell, prepared, pool)
-    foresight = foresight and foresight.given(outcome)
-    if foresight and outcome.missing_library:
-        outcome = cells.explained(cell, outcome, foresight, prepared, pool)
-    expected = replace(cell, expected=expectation_of(outcome))
-    prediction = foresight.prediction if foresight else None
-    return result_of(expected, outcome, prepared.pins(cell), prediction)
+def as_observed(cell: Cell, outcome: Outcome) -> Cell:
+    """A cell that expects what has happened: a trial asks what does, not whether it should."""
+    return replace(cell, expected=expectation_of(outcome))
 
 
 def expectation_of(outcome: Outcome) -> Expected:
@@ -231,7 +196,7 @@ def summary(results: Sequence[Result]) -> str:
     untried = sum(not result.outcome.was_tried for result in results)
     compared = sum(result.predicted is not None for result in results)
     mistaken = sum(result.status is Status.MISPREDICTED for result in results)
-    replicas = sum(result.source is Source.REPLICA for result in results)
+    replicas = sum(result.is_replica for result in results)
     return (
         f"{results[0].extension} imports in {imports} of {len(results)} environments, fails in "
         f"{len(results) - imports - untried}, was not tested in {untried}; "

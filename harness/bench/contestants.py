@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import docker
 
-from harness import interpreters, replica, uvbinary
+from harness import interpreters, replica, routes, uvbinary
 from harness.bench import pair, suite
 from harness.bench.suite import Benchmark, Clock, Effort, Pair, Side
 from harness.errors import SelectionError
@@ -16,6 +16,7 @@ from harness.images import Image, Images
 from harness.interpreters import Archive
 from harness.lock import Lock, LockedDefault
 from harness.matrix import Matrix
+from harness.mirror import Mirror
 from harness.plan import Environment, Interpreter
 from harness.platforms import Platform
 from harness.releases import LinkModel
@@ -42,6 +43,8 @@ class Request:
     """Which releases; of no meaning for replicas."""
     platform: Platform | None = None
     """None: the engine's own."""
+    mirror: Mirror = field(default_factory=Mirror)
+    """Where published archives are."""
     base: str = "debian13"
     effort: Effort = field(default_factory=Effort)
     benchmarks: tuple[Benchmark, ...] = suite.SUITE
@@ -87,7 +90,7 @@ def prepare(
             advice=f"Its bases are: {', '.join(request.matrix.bases)}.",
         ) from None
     chosen = {side: _interpreter(request, side, platform) for side in Side}
-    versions = [interpreter.version for interpreter in chosen.values()]
+    versions = [known.version for i in chosen.values() if (known := i.default)]
     if len(set(versions)) > 1:
         raise SelectionError(
             f"CPython {' and '.join(versions)} differ in more than in how they are linked",
@@ -95,7 +98,7 @@ def prepare(
         )
     made = {side: _archive(request, interpreter) for side, interpreter in chosen.items()}
     for side, archive in made.items():
-        say(f"{side}: {name_of(archive)}")
+        say(f"{side}: {archive.name}")
     images = Images(client)
     packages = {*base.packages, *interpreters.base_packages(request.source)}
     base_image = images.base(request.base, base, platform, tuple(sorted(packages)))
@@ -104,29 +107,33 @@ def prepare(
     entrants = {}
     for side, interpreter in chosen.items():
         environment = Environment(uv=uv, interpreter=interpreter, base=request.base)
-        image = images.environment(environment, base_image, made[side], program, wheel.sha256)
+        # The lock may know the release by another uv than this.
+        given = replace(interpreter, default=None)
+        installation = routes.choose(uv, given, made[side], program, trusts_mirror=False)
+        image = images.environment(
+            environment, base_image, made[side], installation, program, wheel.sha256
+        )
         entrants[side] = Entrant(interpreter=interpreter, archive=made[side], image=image)
     return entrants, base_image
 
 
 def _interpreter(request: Request, side: Side, platform: Platform) -> Interpreter:
     """What a side is, or what it stands for."""
+    default: LockedDefault | None
     match request.source:
         case Source.UPSTREAM:
             release = request.releases[side]
-            found = _published(request.lock, release, platform)
-            version, url = found.version, found.url
+            default = _published(request.lock, release, platform)
         case Source.REPLICA:
-            release, version, url = RELEASES[side], PYTHON, ""
+            release, default = RELEASES[side], None
         case _:
             assert_never(request.source)
     interpreter = Interpreter(
         python=PYTHON,
-        version=version,
         release=release,
         platform=platform,
         source=request.source,
-        url=url,
+        default=default,
     )
     if (interpreter.link_model is LinkModel.SHARED) != (side is Side.SHARED):
         raise SelectionError(
@@ -138,11 +145,14 @@ def _interpreter(request: Request, side: Side, platform: Platform) -> Interprete
 
 def _archive(request: Request, interpreter: Interpreter) -> Archive:
     if request.source is Source.UPSTREAM:
-        return interpreters.provide(interpreter)
+        archive = interpreters.provide(interpreter, request.mirror)
+        # Before uv unpacks it: it is a stranger's.
+        interpreters.look_into(archive)
+        return archive
     match request.pair:
         case Pair.OBJECTS:
             made = pair.provide(PYTHON, interpreter.platform, interpreter.link_model)
-            return Archive(path=made.path, sha256=made.sha256, version=made.version)
+            return interpreters.of_replica(made)
         case Pair.DEBIAN:
             return interpreters.provide(interpreter)
         case _:
@@ -164,8 +174,3 @@ def _published(lock: Lock, release: str, platform: Platform) -> LockedDefault:
             advice=f"It knows {', '.join(sorted(known))}; a uv version that installs another one "
             "can be added to matrix.yaml and locked (`pbs-matrix lock`).",
         ) from None
-
-
-def name_of(archive: Archive) -> str:
-    """An archive's name, without the digest that the cache puts before it."""
-    return archive.path.name.partition("-")[2]

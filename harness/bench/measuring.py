@@ -288,7 +288,7 @@ def _contestant(entrant: Entrant, facts: Mapping[str, Any], source: Source) -> C
     return Contestant(
         link_model=entrant.interpreter.link_model,
         release=entrant.interpreter.release if source is Source.UPSTREAM else None,
-        archive=contestants.name_of(entrant.archive),
+        archive=entrant.archive.name,
         archive_sha256=entrant.archive.sha256,
         image=entrant.image.id,
         version=facts["version"],

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import engine, lock, matrix, table, trial
+from harness import engine, lock, matrix, running, table, trial
 from harness.check import baseline
 from harness.check.builds import Libc, Machine, Python
 from harness.check.verdicts import Cell, Finding, Verdict
 from harness.errors import ConfigurationError
 from harness.outcome import Reason
 from harness.plan import Selection
+from harness.resolution import Resolution
 from harness.results import Result
 from harness.sources import Source
 from harness.trial import Trial
@@ -115,10 +116,14 @@ def run(wanted: Sequence[tuple[str | Path, Sequence[Finding]]], cpus: Sequence[s
             read,
             locked,
             profile="default",
-            source=Source.REPLICA,
+            resolution=Resolution(source=Source.REPLICA),
             selection=Selection(base=(base,), platform=tuple(cpus)),
         )
-        results = [*trial.run(planned, own, extended, engine.connect(), beside=PROJECT, say=_say)]
+        client = engine.connect()
+        done = running.run(
+            *(planned, own, extended, client), beside=PROJECT, say=_say, expecting=trial.as_observed
+        )
+        results = list(done)
         table.render_tables(results, console)
         found = compare(findings, results)
         console.print(trial.summary(results), soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import signal
@@ -28,6 +27,7 @@ from harness.bench.report import Report
 from harness.bench.suite import Benchmark, Pair, Side
 from harness.errors import ExitCode, FetchError, ToolError
 from harness.lock import LockedDefault
+from harness.mirror import Mirror
 from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.sources import Source
@@ -324,7 +324,9 @@ def test_published_releases_are_fetched_checked_installed_and_measured(
             url = f"/{release}/{name.replace('+', '%2B')}"
             server.add(url, made[side].path.read_bytes())
             server.add(f"/{release}/SHA256SUMS", f"{made[side].sha256}  {name}\n".encode())
-            default = LockedDefault(version="3.13.5", release=release, url=server.url + url)
+            default = LockedDefault(
+                version="3.13.5", release=release, url=server.url + url, sha256=made[side].sha256
+            )
             locked[uv] = locked[uv].model_copy(update={"defaults": {"3.13": {native(): default}}})
         base = request_for_two.matrix.bases["debian13"]
         # A published archive brings its libraries along; these do not.
@@ -332,6 +334,7 @@ def test_published_releases_are_fetched_checked_installed_and_measured(
         asked = replace(
             request_for_two,
             source=Source.UPSTREAM,
+            mirror=Mirror(base=server.url),
             lock=request_for_two.lock.model_copy(update={"uv": locked}),
             matrix=request_for_two.matrix.model_copy(update={"bases": bases}),
             benchmarks=request_for_two.benchmarks[:1],
@@ -427,14 +430,11 @@ def test_where_the_published_archives_cannot_be_had_the_command_says_so(
     client: docker.DockerClient, request_for_two: contestants.Request
 ) -> None:
     """Port 9 (discard) is closed on this machine, as GitHub may be."""
-    locked = json.loads(request_for_two.lock.model_dump_json())
-    for uv in locked["uv"].values():
-        for default in uv["defaults"]["3.13"].values():
-            default["url"] = f"http://127.0.0.1:9/{default['release']}/x.tar.gz"
-    asked = replace(request_for_two, source=Source.UPSTREAM, lock=lock.Lock.model_validate(locked))
+    nowhere = Mirror(base="http://127.0.0.1:9")
+    asked = replace(request_for_two, source=Source.UPSTREAM, mirror=nowhere)
     with pytest.raises(FetchError, match=r"127\.0\.0\.1") as caught:
         measuring.run(asked, client, say=lambda line: None)
-    assert "--source replica" in caught.value.advice
+    assert "--mirror" in caught.value.advice
 
 
 def test_a_killed_runs_containers_are_removed_by_the_next(

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
-from harness import archives, cache, extensions, index, interpreters, replica, uvbinary
-from harness.errors import FetchError, HashMismatchError, LockError
+from harness import archives, cache, extensions, replica, uvbinary
+from harness.errors import LockError
 from harness.lock import Lock
 from harness.matrix import Matrix
-from harness.plan import Interpreter
 from harness.platforms import Platform
 from harness.releases import LinkModel
-from harness.sources import Source
-from tests import servers
 from tests.integration.conftest import PROJECT, installed
-
-ORACLE = Path(__file__).parent / "data" / "uv-default-release.tsv"
-"""Read from each uv tag's own download metadata, apart from this project."""
-
-# One of each side of every change that matters, and the oracle's ends.
-VERSIONS = [
-    *("0.6.10", "0.6.14", "0.7.5", "0.7.6", "0.7.7", "0.7.8", "0.7.9", "0.7.11", "0.8.0"),
-    *("0.9.0", "0.10.0", "0.11.0", "0.12.5"),
-]
 
 
 def dynamic(path: Path) -> dict[str, list[str]]:
@@ -44,31 +29,6 @@ def dynamic(path: Path) -> dict[str, list[str]]:
             if name in tags:
                 tags[name].append(getattr(tag, name.lower()))
     return tags
-
-
-def test_each_uv_says_itself_which_release_it_installs() -> None:
-    """The split of 0.7.8 included: each platform is asked of the host's own uv program."""
-    rows = [line.split("\t") for line in ORACLE.read_text().splitlines() if line[0].isdigit()]
-    oracle = {row[0]: row[1:] for row in rows}
-    host = Platform.host()
-    assert host is not None
-
-    def ask(version: str) -> dict[str, str]:
-        program = uvbinary.fetch(index.find("uv", version, "3.13", host))
-        said = {p: uvbinary.default_interpreter(program, "3.13", p) for p in Platform}
-        return {
-            "x86_64_python": said[Platform.X86_64].version,
-            "x86_64_release": said[Platform.X86_64].release,
-            "aarch64_python": said[Platform.AARCH64].version,
-            "aarch64_release": said[Platform.AARCH64].release,
-        }
-
-    with ThreadPoolExecutor(4) as workers:
-        answers = dict(zip(VERSIONS, workers.map(ask, VERSIONS), strict=True))
-    assert {v: list(answer.values()) for v, answer in answers.items()} == {
-        v: oracle[v] for v in VERSIONS
-    }
-    assert answers["0.7.8"]["x86_64_release"] != answers["0.7.8"]["aarch64_release"]
 
 
 def test_a_lock_that_disagrees_with_the_uv_program_is_refused(project_lock: Lock) -> None:
@@ -192,44 +152,3 @@ def test_python_mscl_needs_libpython_and_has_no_search_path(
     found = dynamic(site / "python_mscl" / "_mscl.so")
     assert LIBPYTHON in found["NEEDED"]
     assert found["RPATH"] == found["RUNPATH"] == []
-
-
-def interpreter_at(url: str) -> Interpreter:
-    """An interpreter whose published archive is at a URL."""
-    return Interpreter(
-        python="3.13",
-        version="3.13.3",
-        release="20250517",
-        platform=Platform.X86_64,
-        source=Source.UPSTREAM,
-        url=url,
-    )
-
-
-def test_a_published_archive_is_checked_against_the_sums_of_its_release(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Against a stand-in of the release downloads; a wrong byte or a missing line is refused."""
-    monkeypatch.setenv(cache.LOCATION_VARIABLE, str(tmp_path))
-    name = "cpython-3.13.3+20250517-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
-    content = b"the archive"
-    good = hashlib.sha256(content).hexdigest()
-    with servers.serving() as server:
-        for folder, line in {
-            "good": f"{good}  {name}\n",
-            "wrong": f"{'0' * 64}  {name}\n",
-            "unlisted": f"{good}  another.tar.gz\n",
-        }.items():
-            server.add(f"/{folder}/SHA256SUMS", line.encode())
-            server.add(f"/{folder}/{name.replace('+', '%2B')}", content)
-        at = interpreter_at(f"{server.url}/good/{name.replace('+', '%2B')}")
-        archive = interpreters.provide(at)
-        assert (archive.path.read_bytes(), archive.sha256) == (content, good)
-        interpreters.provide(at)
-        assert server.asked.count(f"/good/{name.replace('+', '%2B')}") == 1
-        with pytest.raises(HashMismatchError, match="but SHA256SUMS says 0000"):
-            interpreters.provide(replace(at, url=at.url.replace("/good/", "/wrong/")))
-        with pytest.raises(FetchError, match="does not list"):
-            interpreters.provide(replace(at, url=at.url.replace("/good/", "/unlisted/")))
-        with pytest.raises(FetchError, match="404"):
-            interpreters.provide(replace(at, url=at.url.replace("/good/", "/none/")))

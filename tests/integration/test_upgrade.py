@@ -17,15 +17,16 @@ from pathlib import Path
 import pytest
 from docker.models.containers import Container
 
-from harness import archives, images, interpreters, replica, uvbinary
+from harness import archives, images, interpreters, uvbinary
 from harness.containers import Containers
 from harness.interpreters import Archive
 from harness.lock import Lock
 from harness.matrix import Matrix
-from harness.plan import Cell
+from harness.plan import Cell, Interpreter
 from harness.platforms import Platform
 from harness.prepared import Prepared
 from harness.releases import link_model
+from harness.sources import Source
 from tests.integration import oracle
 from tests.integration.conftest import installed
 
@@ -82,13 +83,13 @@ class Machine:
         """
         entries: dict[str, dict[str, object]] = {}
         for release, archive in offered.items():
-            entries |= json.loads(images.downloads_json(self.platform, release, archive))
+            entries |= json.loads(images.downloads_json(of(release, self.platform), archive))
         if not build:
             for entry in entries.values():
                 del entry["build"]
         program = uvbinary.fetch(lock.uv_wheel(uv, self.platform))
         self.put(
-            {f"pbs-matrix/mirror/{a.path.name}": a.path for a in offered.values()}
+            {f"pbs-matrix/mirror/{release}/{a.name}": a.path for release, a in offered.items()}
             | {"new/uv": program},
             {"new/downloads.json": json.dumps(entries)},
         )
@@ -128,8 +129,13 @@ BROKEN = f"ImportError: {oracle.MESSAGE}"
 
 def built(release: str, platform: Platform, version: str | None = None) -> Archive:
     """The replica of a release, as the patch version that is said."""
-    made = replica.provide("3.13", platform, link_model(release))
-    return Archive(path=made.path, sha256=made.sha256, version=version or made.version)
+    made = interpreters.provide(of(release, platform))
+    return replace(made, version=version or made.version)
+
+
+def of(release: str, platform: Platform) -> Interpreter:
+    """What stands for a release."""
+    return Interpreter(python="3.13", release=release, platform=platform, source=Source.REPLICA)
 
 
 def inside(archive: Archive) -> str:
@@ -294,7 +300,7 @@ def test_the_real_metadata_has_a_mended_build_of_the_old_patch_version(
     """Over CPython 3.13.3, which uv 0.7.6 really installs, each uv names what it would fetch."""
     old = project_lock.default(OLD_UV, "3.13", platform)
     as_it_was = replace(machine.old, version=old.version)
-    metadata = images.downloads_json(platform, old.release, as_it_was)
+    metadata = images.downloads_json(of(old.release, platform), as_it_was)
     program = uvbinary.fetch(project_lock.uv_wheel(uv, platform))
     machine.put({"new/uv": program}, {"new/downloads.json": metadata})
     machine.run("rm", "-rf", f"/opt/python/cpython-{machine.old.version}-{platform.uv_python}")

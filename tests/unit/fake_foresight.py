@@ -8,6 +8,7 @@ from harness.outcome import Outcome
 from harness.plan import Cell
 from harness.prediction import Prediction
 from harness.prepared import PreparedExtension
+from harness.releases import LinkModel
 
 
 class Foresight:
@@ -34,3 +35,6 @@ class Prepared:
 
     def pins(self, cell: Cell) -> dict[str, object]:
         return {"image": f"of {cell.id}"}
+
+    def linked(self, cell: Cell) -> LinkModel:
+        return LinkModel.STATIC

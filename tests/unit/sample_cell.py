@@ -18,11 +18,9 @@ def sample_cell(expected: Expected | None = None) -> Cell:
             uv="0.7.6",
             interpreter=Interpreter(
                 python="3.13",
-                version="3.13.3",
                 release="20250517",
                 platform=Platform.AARCH64,
                 source=Source.REPLICA,
-                url="https://example.org/x.tar.gz",
             ),
             base="debian13",
         ),

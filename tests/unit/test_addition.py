@@ -241,7 +241,9 @@ def test_the_added_extension_can_be_planned_with_its_lock(file: Path) -> None:
     from harness.lock import Lock, LockedDefault, LockedUv
 
     addition.add(file, "some-package", SAMPLE, "", BREAKS)
-    default = LockedDefault(version="3.13.3", release="20250517", url="https://example.org/x")
+    default = LockedDefault(
+        version="3.13.3", release="20250517", url="https://example.org/x", sha256="a" * 64
+    )
     lock = Lock(
         uv={
             version: LockedUv(wheels={}, defaults={"3.13": {Platform.X86_64: default}})

@@ -82,7 +82,7 @@ def test_the_matrix_options_are_in_the_help() -> None:
         assert f"  {option}" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["doctor", "lock", "schema", "clean"])
+@pytest.mark.parametrize("command", ["doctor", "lock", "schema", "clean", "releases"])
 def test_every_command_has_help(command: str) -> None:
     done = CliRunner().invoke(cli.main, [command, "--help"])
     assert done.exit_code == 0

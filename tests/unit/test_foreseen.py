@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import foreseen, inventory, systems
+from harness import contents, foreseen, inventory, systems
 from harness.extensions import tree_name
 from harness.foreseen import Foreseen
 from harness.images import Image, Origin
@@ -26,6 +26,8 @@ from harness.prepared import (
     extension_key,
 )
 from harness.remedies import Remedy
+from harness.routes import Route
+from tests.unit.made_contents import INSIDE
 from tests.unit.sample_cell import sample_cell, sample_check, upgraded_cell
 
 LIBPYTHON = "libpython3.13.so.1.0"
@@ -72,7 +74,7 @@ def foresee(tmp_path: Path) -> Callable[..., Foreseen | None]:
 
     def write(listed: Inventory) -> Path:
         path = tmp_path / f"{next(count)}.json"
-        inventory.save(listed, path)
+        contents.save(replace(INSIDE, inventory=listed), path)
         return path
 
     def make(
@@ -90,7 +92,16 @@ def foresee(tmp_path: Path) -> Callable[..., Foreseen | None]:
             noted.write_bytes(systems.SYSTEM.dump_json(system))
 
         def environment(python: Inventory) -> PreparedEnvironment:
-            installed = PreparedInterpreter(version="3.13.5", files=write(python))
+            installed = PreparedInterpreter(
+                version="3.13.5",
+                look=write(python),
+                archive="x.tar.gz",
+                sha256="x",
+                route=Route.DOWNLOADS_JSON,
+                linked=None,
+                linked_because="",
+                is_replica=True,
+            )
             return PreparedEnvironment(image=IMAGE, system=noted, interpreter=installed)
 
         made = environment(python)

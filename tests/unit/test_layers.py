@@ -20,6 +20,7 @@ HEAVY = ("docker", "requests", "pytest", "elftools")
 LAYERS = [
     # modules, and what none of them may bring along
     (("errors", "outcome", "platforms", "remedies", "sources", "releases"), ("pydantic", *HEAVY)),
+    (("flavours", "published", "tarball"), ("pydantic", "zstandard", *HEAVY)),
     # The loader's rules and the check are plain Python: to start is most of what a check takes.
     (
         ("loader.glibc", "loader.musl", "elf", "ldcache", "imports", "prediction", "why"),
@@ -32,6 +33,8 @@ LAYERS = [
     (("plan", "verdict", "outcome", "lock", "releases"), HEAVY),
     (("results", "table"), HEAVY),
     (("index", "uvbinary", "replica", "interpreters", "extensions", "locking"), UPWARDS),
+    (("catalogue", "releasing"), UPWARDS),
+    (("contents",), ("requests", "zstandard", *UPWARDS)),
     (
         ("containers", "cells", "images", "preparing", "trial", "doctor"),
         ("pytest", "_pytest", "click"),

@@ -103,4 +103,6 @@ def test_the_hosts_own_loader_tells_what_it_looked_for(compiled: Compile, tmp_pa
     assert f"file=libgone.so [0];  needed by {needing} [0]" in found
     assert "trying file=/nowhere/at/all/libgone.so" in found
     assert any(line.startswith("search path=/nowhere/at/all") for line in found)
-    assert all("libgone" in line or line.startswith("search") for line in found)
+    # An older loader looks in so many folders more that some are left out.
+    told = [line for line in found if not line.endswith("lines left out)")]
+    assert all("libgone" in line or line.startswith("search") for line in told)

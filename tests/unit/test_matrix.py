@@ -230,7 +230,7 @@ MISTAKES: dict[str, tuple[str, str, str | None, str]] = {
     "unknown remedy": ("[none, preload]", "[none, pray]", None, "remedies.1"),
     "unknown outcome": ("expect: missing-library", "expect: breaks", None, "found 'breaks'"),
     "unknown link model": ("link_model: static", "link_model: [rpath]", None, "found 'rpath'"),
-    "no uv version": ("uv: [0.7.5, 0.7.6]", "uv: [latest]", None, "found 'latest'"),
+    "no uv version": ("uv: [0.7.5, 0.7.6]", "uv: [newest]", None, "found 'newest'"),
     "uv version in other digits": (
         "uv: [0.7.5, 0.7.6]",
         "uv: [٠.٧.٥]",
@@ -702,6 +702,7 @@ COORDINATES = {
     "platform": "x86_64",
     "base": "debian13",
     "source": "replica",
+    "flavour": "install_only_stripped",
     "remedy": "none",
 }
 

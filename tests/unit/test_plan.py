@@ -228,7 +228,7 @@ def test_an_id_names_all_that_tells_one_cell_from_another(own: Matrix, own_lock:
         for cell in cells:
             assert known.setdefault(cell.id, cell) == cell
     by_place = {
-        (*where(cell).values(), cell.environment.interpreter.version): cell.id
+        (*where(cell).values(), cell.environment.interpreter.default): cell.id
         for cell in known.values()
     }
     assert len(by_place) == len(known)
@@ -263,7 +263,8 @@ def test_the_documented_example_id_occurs(own_cells: tuple[Cell, ...]) -> None:
     interpreter = cell.environment.interpreter
     assert interpreter.release == "20250517"
     assert interpreter.link_model is LinkModel.STATIC
-    assert interpreter.version == "3.13.3"
+    assert interpreter.default is not None
+    assert interpreter.default.version == "3.13.3"
 
 
 def test_a_replica_is_marked_in_every_id_and_the_upstream_archive_in_none(
@@ -568,8 +569,10 @@ def test_a_cell_knows_its_platform_and_where_uv_would_fetch_its_archive(
     for cell in own_cells:
         interpreter = cell.environment.interpreter
         assert isinstance(interpreter.platform, Platform)
-        name = f"cpython-{interpreter.version}%2B{interpreter.release}-{interpreter.platform}"
-        assert name in interpreter.url
+        default = interpreter.default
+        assert default is not None
+        name = f"cpython-{default.version}%2B{interpreter.release}-{interpreter.platform}"
+        assert name in default.url
 
 
 # Checks, what applies, and remedies that upgrade: in a matrix of the tests' own.
@@ -982,6 +985,7 @@ def test_a_cell_knows_its_place_on_every_axis_that_it_is_on(tmp_path: Path, own_
         "platform": "x86_64",
         "base": "debian13",
         "source": "replica",
+        "flavour": "install_only_stripped",
         "remedy": "none",
     }
     assert where(last)["check"] == "beta"

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness import extensions, interpreters, preparing, systems, uvbinary
+from harness import contents, extensions, interpreters, preparing, systems, uvbinary
 from harness.builder import Builder
 from harness.errors import BuildError, DiskFullError, FetchError, HarnessError, LockError
 from harness.extensions import Installed, NothingToDo
@@ -18,6 +18,9 @@ from harness.outcome import Stage
 from harness.plan import Environment, Interpreter
 from harness.platforms import Platform
 from harness.prepared import PreparedEnvironment, PreparedExtension
+from harness.releases import LinkModel
+from harness.routes import Installation, Route
+from tests.unit.made_contents import INSIDE
 from tests.unit.sample_cell import sample_cell, upgraded_cell
 
 
@@ -47,7 +50,13 @@ class FakeImages:
         self.client = None
 
     def environment(
-        self, environment: Environment, base: Image, archive: Archive, uv: Path, sha256: str
+        self,
+        environment: Environment,
+        base: Image,
+        archive: Archive,
+        installation: Installation,
+        uv: Path,
+        sha256: str,
     ) -> Image:
         if self.problem:
             raise self.problem
@@ -66,9 +75,11 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         return Path(f"/cache/{image}-{platform}")
 
     monkeypatch.setattr(systems, "of_image", of_image)
+    monkeypatch.setattr(Platform, "host", lambda: Platform.AARCH64)
     monkeypatch.setattr(
-        interpreters, "inventory_of", lambda archive: archive.path.with_suffix(".json")
+        interpreters, "look_into", lambda archive: archive.path.with_suffix(".json")
     )
+    monkeypatch.setattr(contents, "load", lambda path: INSIDE)
     return asked
 
 
@@ -79,6 +90,7 @@ def made(
         path=Path(f"/cache/{interpreter.release}"),
         sha256=f"of {interpreter.release}",
         version="3.13.5",
+        name=f"{interpreter.release}.tar.gz",
     ),
 ) -> tuple[PreparedEnvironment, list[HarnessError]]:
     failures: list[HarnessError] = []
@@ -95,14 +107,20 @@ def test_an_environment_is_its_uv_and_interpreter_on_its_base(
     prepared, failures = made(environment, images)
     assert images.built == [(environment, "base", "20250517", wheel("0.7.6").filename)]
     assert prepared.image == image("base with uv 0.7.6")
-    assert (prepared.archive_sha256, prepared.uv_sha256) == ("of 20250517", "6" * 64)
+    assert prepared.interpreter is not None
+    assert (prepared.interpreter.sha256, prepared.uv_sha256) == ("of 20250517", "6" * 64)
     assert verified == [("0.7.6", "3.13", Platform.AARCH64)]
     assert failures == []
     assert prepared.system == Path("/cache/sha256:base-aarch64")
-    assert prepared.interpreter is not None
     assert prepared.interpreter.model_dump() == {
         "version": "3.13.5",
-        "files": Path("/cache/20250517.json"),
+        "look": Path("/cache/20250517.json"),
+        "archive": "20250517.tar.gz",
+        "sha256": "of 20250517",
+        "route": Route.DOWNLOADS_JSON,
+        "linked": LinkModel.STATIC,
+        "linked_because": "it has no search path",
+        "is_replica": True,
     }
 
 
@@ -119,13 +137,14 @@ def test_an_upgraded_environment_is_built_on_what_the_older_uv_left(
         (environment, "base with uv 0.7.5", "20250517", wheel("0.7.6").filename),
     ]
     assert prepared.image == image("base with uv 0.7.5 with uv 0.7.6")
-    assert (prepared.archive_sha256, prepared.uv_sha256) == ("of 20250517", "6" * 64)
+    assert prepared.interpreter is not None
+    assert (prepared.interpreter.sha256, prepared.uv_sha256) == ("of 20250517", "6" * 64)
     assert [uv for uv, *_ in verified] == ["0.7.5", "0.7.6"]
     assert failures == []
     # The system is the base's, whatever uv did on it; each interpreter's files are kept.
     assert prepared.system == Path("/cache/sha256:base-aarch64")
     assert prepared.before is not None
-    found = [p.interpreter.files.name for p in (prepared, prepared.before) if p.interpreter]
+    found = [p.interpreter.look.name for p in (prepared, prepared.before) if p.interpreter]
     assert found == ["20250517.json", "20250409.json"]
 
 
@@ -136,7 +155,7 @@ def test_an_upgrade_of_which_one_archive_is_missing_has_no_image(
     def archive(interpreter: Interpreter) -> Archive:
         if interpreter.release == release:
             raise FetchError(f"no {release}", advice="wait")
-        return Archive(path=Path("/cache/x"), sha256="x", version="3.13.5")
+        return Archive(path=Path("/cache/x"), sha256="x", version="3.13.5", name="x")
 
     prepared, failures = made(upgraded_cell().environment, FakeImages(), archive)
     assert prepared.image is None

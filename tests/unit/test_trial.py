@@ -9,7 +9,7 @@ from typing import Any, cast
 import docker
 import pytest
 
-from harness import cells, containers, foreseen, index, locking, matrix, preparing, trial
+from harness import cells, containers, foreseen, index, locking, matrix, preparing, running, trial
 from harness.errors import (
     ConfigurationError,
     NoSuchWheelError,
@@ -22,6 +22,7 @@ from harness.outcome import Outcome, Reason, Stage, untestable
 from harness.plan import Cell, Selection
 from harness.platforms import Platform
 from harness.prediction import Prediction
+from harness.resolution import Resolution
 from harness.sources import Source
 from harness.trial import Trial
 from harness.verdict import Status
@@ -117,7 +118,10 @@ LOCK = Lock(
             defaults={
                 "3.13": {
                     platform: LockedDefault(
-                        version="3.13.3", release=release, url="https://example.org/x"
+                        version="3.13.3",
+                        release=release,
+                        url="https://example.org/x",
+                        sha256="0" * 64,
                     )
                     for platform in Platform
                 }
@@ -167,7 +171,7 @@ def planned_of(tried: Trial, profile: str = "default", **chosen: Any) -> tuple[C
         a_matrix(),
         LOCK,
         profile=profile,
-        source=Source.REPLICA,
+        resolution=Resolution(source=Source.REPLICA),
         selection=Selection(**chosen),
     )
     return planned
@@ -209,13 +213,14 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setattr(cells, "trace", lambda *a: ("find library=x",))
         monkeypatch.setattr(containers, "reap", lambda client, run: reaped.append(run))
         done = list(
-            trial.run(
+            running.run(
                 (sample_cell(),),
                 a_matrix(),
                 LOCK,
                 cast(docker.DockerClient, None),
                 beside=Path("/"),
                 say=print,
+                expecting=trial.as_observed,
             )
         )
         assert len(reaped) == 1, "the containers are left"
