@@ -16,7 +16,7 @@ import docker
 import docker.errors
 import requests
 
-from harness import binfmt, cache
+from harness import binfmt, cache, network
 from harness.errors import causes
 from harness.platforms import Platform
 
@@ -189,8 +189,7 @@ class Host:
 
     def probe(self, url: str) -> int | str:
         """HTTP status of a URL, or why there was none."""
-        bundles = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-        verify = next((self.env[name] for name in bundles if self.env.get(name)), True)
+        verify = network.certificates(self.env)
         try:
             with requests.get(url, timeout=PROBE_SECONDS, stream=True, verify=verify) as answer:
                 return answer.status_code
