@@ -232,14 +232,18 @@ def _packed(trees: Mapping[str, Path]) -> Iterator[IO[bytes]]:
 
 
 def _remove_all(client: docker.DockerClient, which: Any) -> int:
+    """Raises :class:`harness.errors.HarnessError` where the engine does not answer."""
     removed = 0
-    found = client.containers.list(
-        all=True, filters={"label": [f"{engine.KIND}=cell"]}, ignore_removed=True
-    )
-    for container in found:
-        if engine.OWNER in container.labels and which(container.labels):
-            _remove(container)
-            removed += 1
+    try:
+        found = client.containers.list(
+            all=True, filters={"label": [f"{engine.KIND}=cell"]}, ignore_removed=True
+        )
+        for container in found:
+            if engine.OWNER in container.labels and which(container.labels):
+                _remove(container)
+                removed += 1
+    except (DockerException, requests.RequestException) as error:
+        raise engine.translated(error, "looking for containers of other runs") from error
     return removed
 
 

@@ -73,4 +73,7 @@ def _said(error: Exception) -> str:
 
 def is_here(client: docker.DockerClient) -> bool:
     """Whether the engine runs under this machine's kernel: not remote, not in a virtual machine."""
-    return str(client.info().get("KernelVersion")) == os.uname().release
+    try:
+        return str(client.info().get("KernelVersion")) == os.uname().release
+    except (DockerException, requests.RequestException) as error:
+        raise translated(error, "asking the engine where it runs") from error

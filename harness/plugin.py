@@ -244,7 +244,7 @@ class Controller:
         self._run = run
         self._prepared = False
         self.results: list[Result] = []
-        self._otherwise_linked: list[str] = []
+        self._surprises: list[str] = []
         self._writer: Writer | None = None
 
     @property
@@ -290,7 +290,7 @@ class Controller:
             progress=self._progress,
         )
         prepared.save(self._run.directory / "prepared.json")
-        self._otherwise_linked = preparing.otherwise_linked(cells, prepared)
+        self._surprises = preparing.surprises(cells, prepared)
 
     def _say(self, line: str, **markup: bool) -> None:
         self._terminal.ensure_newline()
@@ -343,12 +343,12 @@ class Controller:
         for line in explanation.report(known):
             terminalreporter.write_line(line)
         table.render(results, console)
-        for sentence in self._otherwise_linked:
-            terminalreporter.write_line(f"otherwise linked: {sentence}", red=True)
+        for sentence in self._surprises:
+            terminalreporter.write_line(f"not what it should be: {sentence}", red=True)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Leave nothing running; fail where an interpreter is not what the table says."""
-        if self._otherwise_linked and session.exitstatus == pytest.ExitCode.OK:
+        if self._surprises and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self._writer:
             self._writer.__exit__(None, None, None)

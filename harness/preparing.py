@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
+import requests
+from docker.errors import DockerException
 
 from harness import (
     binfmt,
@@ -72,10 +74,12 @@ def prepare(
     say: Say,
     resolution: Resolution | None = None,
     progress: Progress = SILENT,
+    images: Images | None = None,
 ) -> Prepared:
     """Make or find everything that some applicable cells need.
 
     ``beside`` is the matrix file's directory; ``resolution`` says where published archives are.
+    ``images`` are those of an earlier call, which knows by now whether a registry answers.
     """
     platforms = {cell.environment.interpreter.platform for cell in cells}
     check_emulation(platforms, client)
@@ -88,7 +92,7 @@ def prepare(
                 cells,
                 matrix,
                 lock,
-                client,
+                images or Images(client),
                 pool,
                 run=run,
                 owner=owner,
@@ -97,6 +101,9 @@ def prepare(
                 resolution=resolution or Resolution(source=Source.REPLICA),
                 progress=progress,
             )
+        except (DockerException, requests.RequestException) as error:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise engine.translated(error, "preparing") from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -123,7 +130,7 @@ def _prepare(
     cells: tuple[Cell, ...],
     matrix: Matrix,
     lock: Lock,
-    client: docker.DockerClient,
+    images: Images,
     pool: ThreadPoolExecutor,
     *,
     run: str,
@@ -134,7 +141,6 @@ def _prepare(
     progress: Progress,
 ) -> Prepared:
     all_environments = environments(cells)
-    images = Images(client)
     builder = Builder(images, lock, run=run, owner=owner)
     made_extensions = {extension_key(tree_name(cell), cell.environment): cell for cell in cells}
     failures: list[HarnessError] = []
@@ -205,7 +211,7 @@ def _prepare(
     ):
         # One message instead of one for each cell.
         raise failures[0]
-    version = client.version()
+    version = images.client.version()
     return Prepared(
         run=run,
         owner=owner,
@@ -224,18 +230,27 @@ def _prepare(
     )
 
 
-def otherwise_linked(cells: Iterable[Cell], prepared: Prepared) -> list[str]:
-    """Sentences on the published interpreters that are not linked as the table of releases says."""
+def surprises(cells: Iterable[Cell], prepared: Prepared) -> list[str]:
+    """Sentences on the published interpreters that are not what their releases should have.
+
+    Those that are linked otherwise than the table of releases says, and those that are another
+    CPython than their names do.
+    """
     said = {}
     for environment in environments(tuple(cells)):
         interpreter = environment.interpreter
         found = prepared.environments[environment.id].interpreter
         if interpreter.source is not Source.UPSTREAM or found is None:
             continue
+        misnamed = contents.load(found.look).misnamed
+        if misnamed and not found.is_replica:
+            said[interpreter, misnamed] = (
+                f"{found.archive} is CPython {contents.load(found.look).version} inside"
+            )
         if found.linked is interpreter.link_model or interpreter.flavour is Flavour.MUSL:
             continue
         what = f"{found.linked}" if found.linked else "in a way that is not known here"
-        said[interpreter] = (
+        said[interpreter, ""] = (
             f"{found.archive} is linked {what} ({found.linked_because}), but the table of releases "
             f"says {interpreter.link_model}: this is news, or harness/data/link_models.tsv is wrong"
         )

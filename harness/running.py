@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import docker
 
 from harness import cells, containers, foreseen, owner, preparing
 from harness.containers import Containers
+from harness.errors import HarnessError
+from harness.images import Images
 from harness.lock import Lock
 from harness.matrix import Matrix
 from harness.outcome import Outcome
@@ -26,6 +31,85 @@ Expecting = Callable[[Cell, Outcome], Cell]
 """What is expected of a cell, once it is known what happened; most expect what they did before."""
 
 
+def as_planned(cell: Cell, outcome: Outcome) -> Cell:
+    """Expects what the matrix does."""
+    return cell
+
+
+class Laboratory:
+    """A run of its own, in which cells are prepared and run as they are asked for.
+
+    As a context manager: at its end the containers are removed, whatever has happened.
+    """
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        client: docker.DockerClient,
+        *,
+        beside: Path,
+        say: Say,
+        resolution: Resolution | None = None,
+        progress: Progress = SILENT,
+    ) -> None:
+        """``beside`` is the matrix file's directory; ``resolution`` says where archives are."""
+        self._matrix = matrix
+        self._client = client
+        self._beside = beside
+        self._say = say
+        self._resolution = resolution
+        self._progress = progress
+        self._images = Images(client)
+        self._run, self._owner = owner.new_run(), owner.this_process()
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        locks = self._stack.enter_context(tempfile.TemporaryDirectory(suffix="-pbs-matrix"))
+        self._containers = Containers(self._client, self._run, self._owner, Path(locks))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            # An engine that is gone has no containers of ours that would not end by themselves.
+            with contextlib.suppress(HarnessError):
+                containers.reap(self._client, self._run)
+        finally:
+            self._stack.close()
+
+    def prepare(self, planned: tuple[Cell, ...], lock: Lock) -> Prepared:
+        """Make or find what some applicable cells need."""
+        return preparing.prepare(
+            planned,
+            self._matrix,
+            lock,
+            self._client,
+            run=self._run,
+            owner=self._owner,
+            beside=self._beside,
+            say=self._say,
+            resolution=self._resolution,
+            progress=self._progress,
+            images=self._images,
+        )
+
+    def run(
+        self, planned: tuple[Cell, ...], prepared: Prepared, expecting: Expecting = as_planned
+    ) -> Iterator[Result]:
+        """Run cells that were prepared, and give their results in order, as they come."""
+        with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
+            try:
+                yield from pool.map(
+                    lambda cell: observe(cell, prepared, self._containers, expecting), planned
+                )
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
 def run(
     planned: tuple[Cell, ...],
     matrix: Matrix,
@@ -34,7 +118,7 @@ def run(
     *,
     beside: Path,
     say: Say,
-    expecting: Expecting = lambda cell, outcome: cell,
+    expecting: Expecting = as_planned,
     resolution: Resolution | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Result]:
@@ -43,29 +127,10 @@ def run(
     An import that fails is explained. Containers are removed at the end, also where it is cut
     short.
     """
-    name, who = owner.new_run(), owner.this_process()
-    prepared = preparing.prepare(
-        planned,
-        matrix,
-        lock,
-        client,
-        run=name,
-        owner=who,
-        beside=beside,
-        say=say,
-        resolution=resolution,
-        progress=progress,
-    )
-    with (
-        tempfile.TemporaryDirectory(suffix="-pbs-matrix") as locks,
-        ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool,
-    ):
-        made = Containers(client, name, who, Path(locks))
-        try:
-            yield from pool.map(lambda cell: observe(cell, prepared, made, expecting), planned)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            containers.reap(client, name)
+    with Laboratory(
+        matrix, client, beside=beside, say=say, resolution=resolution, progress=progress
+    ) as laboratory:
+        yield from laboratory.run(planned, laboratory.prepare(planned, lock), expecting)
 
 
 def observe(cell: Cell, prepared: Prepared, pool: Containers, expecting: Expecting) -> Result:

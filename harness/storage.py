@@ -49,6 +49,7 @@ HOLDS = {
     "uv-answers": "what uv programs say of themselves",
     "wheels": "wheels from the index",
     # No entries, and kept by others.
+    "bisections": "what bisections have found out; not pruned",
     "image-locks": "lock files of image builds",
     "members": "parts of wheels while they are looked at",
     "partial": "downloads that were cut short, to go on with",

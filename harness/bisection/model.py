@@ -79,6 +79,13 @@ class Inquiry(_Model):
     """What is tested, in words: an extension of the matrix, a requirement, a wheel, a command."""
     extension: str | None
     """Name of the cells' extension or check."""
+    asked: str | None = None
+    """The subject as it was written, so that it is found again."""
+    imports: str | None = None
+    matrix: str
+    """Path of the matrix file."""
+    mirror: str | None = None
+    trusts_mirror: bool = False
     shell: str | None = None
     """A command that is run inside the environment: 0 good, 125 untestable, other 1-127 bad."""
     platform: Platform
@@ -144,11 +151,7 @@ def asked_about(inquiry: Inquiry, trials: tuple[Trial, ...]) -> Signature | None
     """
     if inquiry.any_failure:
         return None
-    failed = [
-        trial
-        for trial in trials
-        if answer_of(trial.result, None) is Answer.BAD
-    ]
+    failed = [trial for trial in trials if answer_of(trial.result, None) is Answer.BAD]
     if not failed:
         return None
     nearest = min(failed, key=lambda trial: abs(trial.place - inquiry.bad))

@@ -325,25 +325,30 @@ class _Known:
         self._testable: list[int] = []  # both in order
         self._untestable: list[int] = []
 
+    def _given(self, index: int) -> Sequence[Answer]:
+        """What a candidate answered, without what was in vain before it could be tested."""
+        given = self._answers.get(index, ())
+        if len(given) > 1 and given[0] is Answer.UNTESTABLE:
+            first = next((at for at, one in enumerate(given) if one is not Answer.UNTESTABLE), 0)
+            return given[first:]
+        return given
+
     def can_tell(self, index: int) -> bool:
         """Whether there is an answer of this candidate's that the search was not told."""
-        return self.times(index) < len(self._answers.get(index, ()))
+        return self.times(index) < len(self._given(index))
 
     def tell(self, index: int) -> None:
         """Take a candidate's next answer."""
         times = self.times(index)
-        answer = self._answers[index][times]
         self._times[index] = times + 1
-        if index in self._sides:
-            return
-        if answer is Answer.UNTESTABLE:
-            if not times:
-                insort(self._untestable, index)
-            return
         if times:
-            self._untestable.remove(index)
-        self._sides[index] = answer
-        insort(self._testable, index)
+            return  # the same once more, or untestable; all else is flaky
+        answer = self._given(index)[0]
+        if answer is Answer.UNTESTABLE:
+            insort(self._untestable, index)
+        else:
+            self._sides[index] = answer
+            insort(self._testable, index)
 
     def tell_all(self) -> None:
         """Take all answers that there are, whoever asked for them."""
@@ -353,12 +358,12 @@ class _Known:
                     self.tell(index)
 
     def times(self, index: int) -> int:
-        """How often a candidate has answered."""
+        """How often a candidate has answered, from when it could be tested."""
         return self._times.get(index, 0)
 
     def counts(self, index: int) -> Counts:
         """How often a candidate gave each answer."""
-        return Counts.of(self._answers.get(index, ())[: self.times(index)])
+        return Counts.of(self._answers.get(index, ()))
 
     def side(self, index: int) -> Answer | None:
         """Good or bad; None of an untestable one and of one that was not asked."""
@@ -402,18 +407,23 @@ def _course(question: Question, known: _Known) -> Generator[Step, None, Ending]:
         yield from _each(question, missing, f"one by one: {len(missing)} of {size} left")
     else:
         yield from _look_at_ends(question, known)
-    if wrong := _wrong_ends(question, known):
-        yield from _again(question, known, wrong, "again: an end that is not as was said")
-        return _report_wrong_ends(question, known)
-    yield from _settle(question, known)
     sample: list[int] = []
-    if len(known.changes()) == 1:
-        sample = _sample(question, known)
-        for step in _each(question, sample, "a sample of the rest"):
-            yield step
-            if len(known.changes()) > 1:
-                break
+    if _is_as_said(question, known):
+        yield from _settle(question, known)
+        if len(known.changes()) == 1:
+            sample = _sample(question, known)
+            for step in _each(question, sample, "a sample of the rest"):
+                yield step
+                if len(known.changes()) > 1:
+                    break
+        yield from _settle(question, known)
+    else:
+        yield from _ask_ends_again(question, known)
+    # What the search has not asked for may know better.
     known.tell_all()
+    if not _is_as_said(question, known):
+        yield from _ask_ends_again(question, known)
+        return _report_wrong_ends(question, known)
     yield from _settle(question, known)
     return _report(question, known, sample)
 
@@ -436,11 +446,12 @@ def _look_at_ends(question: Question, known: _Known) -> _Course:
     yield from _each(question, list(ends), "an end")
     if any(known.side(end) not in (None, said) for end, said in ends.items()):
         return
-    for end, said in ends.items():
+    # The first end again, since what stands in for the other may be all that is testable.
+    for end in (question.good, question.bad, question.good):
         if known.side(end) is None:
-            yield from _inwards(question, known, end, said)
+            yield from _inwards(question, known, end, ends[end])
             nearest = known.nearest(end)
-            if nearest is None or known.side(nearest) is not said:
+            if nearest is not None and known.side(nearest) is not ends[end]:
                 return
 
 
@@ -488,9 +499,12 @@ def _is_as_said(question: Question, known: _Known) -> bool:
     """Whether there is a change to look for. Who asks everything wants all of them, if many."""
     if known.nearest(question.low) is None:
         return False
-    return not _contradicting(question, known) or (
-        question.everything and len(known.changes()) > 1
-    )
+    return not _contradicting(question, known) or (question.everything and len(known.changes()) > 1)
+
+
+def _ask_ends_again(question: Question, known: _Known) -> _Course:
+    contradicting = _contradicting(question, known)
+    yield from _again(question, known, contradicting, "again: an end that is not as said")
 
 
 def _settle(question: Question, known: _Known) -> _Course:
@@ -510,39 +524,217 @@ def _settle(question: Question, known: _Known) -> _Course:
 def _narrow(
     question: Question, known: _Known, last: int, first: int
 ) -> tuple[tuple[int, ...], str]:
-    """What to ask between two candidates that differ, and in words why; nothing if enough is known.
-
-    Untestable candidates come in stretches. What lies between those that were asked is taken for
-    untestable too, until nothing else is left.
-    """
+    """What to ask between two candidates that differ, and why; nothing where enough is known."""
     untestable = known.untestable(last, first)
-    stretches = _stretches(untestable)
-    parts = _parts(last, first, stretches)
+    parts = _parts(last, first, _stretches(untestable))
     left = sum(len(part.indices) for part in parts)
-    around = f"around {len(untestable)} untestable"
     if not left:
         # A short stretch is worth knowing all of; a long one would take as many steps as it has.
         unasked = known.unasked(last, first)
         few = unasked if len(unasked) <= len(untestable) else []
-        return _spread(few, question.jobs), around
-    middle = (last + first) / 2
-    ...
+        return _spread(few, question.jobs), f"around {len(untestable)} untestable"
+    ask: dict[int, None] = {}
+    aside = False
+    for rank in _spread(range(left), question.jobs):
+        number = 0
+        while rank >= len(parts[number].indices):
+            rank -= len(parts[number].indices)
+            number += 1
+        index = parts[number].indices[rank]
+        away = parts[number].away(index) if left > question.jobs else index
+        ask[away] = None
+        aside = aside or away != index
+    if left <= question.jobs:
+        why = "all that is left"
+    elif aside:
+        why = f"around {len(untestable)} untestable"
+    elif question.jobs == 1:
+        why = f"half of {left}"
+    else:
+        why = f"{left} in {question.jobs + 1} parts"
+    return tuple(ask), why
+
+
+def _spread(indices: Sequence[int], number: int) -> tuple[int, ...]:
+    """So many of these that they split them evenly, the middle first; all where there are fewer."""
+    size = len(indices)
+    if size > number:
+        indices = [indices[turn * (size + 1) // (number + 1) - 1] for turn in range(1, number + 1)]
+    middle = (len(indices) - 1) / 2
+    return tuple(
+        indices[turn] for turn in sorted(range(len(indices)), key=lambda at: abs(at - middle))
+    )
+
+
+def _stride(stretch: range) -> int:
+    """How far to jump from an untestable stretch: its own length, but not to its neighbour."""
+    return max(2, len(stretch))
+
+
+def _stretches(untestable: Iterable[int]) -> list[range]:
+    """Stretches that untestable candidates make up; what a jump left out is presumed to be inside.
+
+    So a jump from a stretch to one more untestable candidate makes it twice as long.
+    """
+    found: list[range] = []
+    for index in untestable:
+        found.append(range(index, index + 1))
+        while len(found) > 1:
+            low, high = found[-2:]
+            if high.start - low.stop >= max(_stride(low), _stride(high)):
+                break
+            found[-2:] = [range(low.start, high.stop)]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """Candidates between two that are known, of which nothing is known or presumed.
+    """Candidates in a row of which nothing is known or presumed.
 
-    ``skip_low`` and ``skip_high`` are how many to leave out beside what is known to be untestable.
+    From ``low`` to ``high`` they are far enough from the untestable stretches beside them.
     """
 
     indices: range
-    skip_low: int
-    skip_high: int
+    low: int
+    high: int
 
     def away(self, index: int) -> int:
-        """The candidate closest to one of them that is not beside an untestable stretch."""
-        low, high = self.indices[0] + self.skip_low, self.indices[-1] - self.skip_high
-        if low > high:
+        """What to ask instead of a candidate, if that is too close to an untestable stretch."""
+        if self.low > self.high:
             return self.indices[len(self.indices) // 2]
-        return min(max(index, low), high)
+        return min(max(index, self.low), self.high)
+
+
+def _parts(last: int, first: int, stretches: Sequence[range]) -> list[_Part]:
+    """What untestable stretches leave between two testable candidates."""
+    found = []
+    # Of a testable candidate, the neighbour may be asked.
+    start, low = last + 1, last + 1
+    for stretch in stretches:
+        away = _stride(stretch)
+        if indices := range(start, stretch.start):
+            found.append(_Part(indices=indices, low=low, high=stretch.start - away))
+        start, low = stretch.stop, stretch.stop - 1 + away
+    if indices := range(start, first):
+        found.append(_Part(indices=indices, low=low, high=first - 1))
+    return found
+
+
+def _sample(question: Question, known: _Known) -> list[int]:
+    """Some of those that were not asked, each from the middle of the longest row of such.
+
+    There a second change and its way back have the most room.
+    """
+    ((last, first),) = known.changes()
+    asked = [question.low - 1, *known.asked(), question.high + 1]
+    rows = [
+        (low + 1 - high, low + 1, high)
+        for low, high in pairwise(asked)
+        if high > low + 1 and not last <= low < first
+    ]
+    heapify(rows)
+    sample: list[int] = []
+    while rows and len(sample) < question.check:
+        _, start, stop = heappop(rows)
+        middle = (start + stop) // 2
+        sample.append(middle)
+        for low, high in ((start, middle), (middle + 1, stop)):
+            if low < high:
+                heappush(rows, (low - high, low, high))
+    return sample
+
+
+def _transitions(known: _Known) -> tuple[Transition, ...]:
+    found = []
+    for last, first in known.changes():
+        was, becomes = known.side(last), known.side(first)
+        assert was is not None
+        assert becomes is not None
+        found.append(
+            Transition(
+                last=last,
+                first=first,
+                was=was,
+                becomes=becomes,
+                untestable=tuple(known.untestable(last, first)),
+                unasked=tuple(known.unasked(last, first)),
+            )
+        )
+    return tuple(found)
+
+
+def _end(question: Question, known: _Known, index: int) -> End:
+    nearest = known.nearest(index)
+    return End(
+        index=index,
+        counts=known.counts(index),
+        nearest=nearest,
+        answer=None if nearest is None else known.side(nearest),
+    )
+
+
+def _report(question: Question, known: _Known, sample: Sequence[int]) -> Ending:
+    """The ending, once all changes that were seen are narrowed down."""
+    transitions = _transitions(known)
+    warnings = []
+    for end, said in ((question.good, Answer.GOOD), (question.bad, Answer.BAD)):
+        side = known.side(end)
+        if side is None:
+            warnings.append(
+                f"the {said} end is untestable: the nearest testable one stands in for it"
+            )
+        elif side is not said:
+            warnings.append(f"the {said} end is {side}")
+    sides = dict.fromkeys(side for change in known.changes() for side in change)
+    if lost := sum(known.counts(side).untestable > 0 for side in sides):
+        warnings.append(
+            f"{_number(lost, 'side', 'sides')} of a change could not be tested each time"
+        )
+    if hidden := sum(len(transition.unasked) for transition in transitions):
+        warnings.append(
+            f"{_number(hidden, 'was', 'were')} not asked where an answer changes: "
+            "what was asked around there is untestable"
+        )
+    if len(transitions) > 1:
+        if rest := len(known.unasked(question.low, question.high)) - hidden:
+            warnings.append(
+                f"{_number(rest, 'other was', 'others were')} not asked: there may be more"
+            )
+        return NotMonotonic(transitions=transitions, warnings=tuple(warnings))
+    if seen := sum(known.side(index) is not None for index in sample):
+        warnings.append(f"sampled {seen} of the rest: no contradiction")
+    if lost := len(sample) - seen:
+        warnings.append(f"{lost} more of the rest could not be tested")
+    (change,) = transitions
+    if change.adjacent:
+        return Found(last=change.last, first=change.first, warnings=tuple(warnings))
+    return Range(
+        last=change.last,
+        first=change.first,
+        untestable=change.untestable,
+        unasked=change.unasked,
+        warnings=tuple(warnings),
+    )
+
+
+def _report_wrong_ends(question: Question, known: _Known) -> WrongEnds:
+    good, bad = (_end(question, known, index) for index in (question.good, question.bad))
+    warnings = []
+    if good.nearest is None:
+        untested = len(known.unasked(question.low, question.high))
+        warnings.append(f"nothing testable was found; {_number(untested, 'was', 'were')} not asked")
+    else:
+        for name, end in (("good", good), ("bad", bad)):
+            if end.nearest is not None and known.side(end.index) is None:
+                untested = len(known.unasked(*sorted((end.index, end.nearest))))
+                warnings.append(
+                    f"the {name} end is untestable; {_number(untested, 'was', 'were')} not asked "
+                    "between it and the nearest that is known to be testable"
+                )
+    if changes := len(known.changes()) - (good.answer is not bad.answer):
+        warnings.append(f"between them, the answer changes {_number(changes, 'time', 'times')}")
+    return WrongEnds(good=good, bad=bad, warnings=tuple(warnings))
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -1,0 +1,54 @@
+"""Answers of earlier days, by everything that they rest on."""
+
+from __future__ import annotations
+
+from functools import cache as cache_in_process
+from pathlib import Path
+
+from harness import cache
+from harness.plan import Cell
+from harness.prepared import Prepared
+from harness.results import Result
+
+KIND = "answers"
+
+PROJECT = Path(__file__).parents[2]
+
+
+@cache_in_process
+def harness_version() -> str:
+    """Digest of everything that a verdict is made by: this package, and what runs in containers."""
+    files = [*(PROJECT / "harness").rglob("*.py"), *(PROJECT / "images").rglob("*")]
+    return cache.digest({str(f.relative_to(PROJECT)): cache.file_digest(f)
+                         for f in sorted(files) if f.is_file()})  # fmt: skip
+
+
+def key(cell: Cell, prepared: Prepared) -> str:
+    """Digest of a cell and of its pins: archive, uv, wheels, image, QEMU, engine and harness."""
+    tree = prepared.extension(cell).tree
+    return cache.digest(
+        harness_version(),
+        cell.id,
+        cell.sample.model_dump(mode="json"),
+        # Named by the digest of what is in it.
+        tree.name if tree else None,
+        prepared.pins(cell),
+    )
+
+
+def kept(cell: Cell, prepared: Prepared) -> Result | None:
+    """What was answered when everything was the same; None where nothing was."""
+    path = cache.existing(KIND, key(cell, prepared), suffix=".json")
+    if path is None:
+        return None
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None  # of another version, or removed just now
+
+
+def keep(cell: Cell, prepared: Prepared, result: Result) -> None:
+    """Keep an answer; what could not be tested is none."""
+    if result.outcome.was_tried:
+        content = result.model_dump_json().encode()
+        cache.replace(KIND, key(cell, prepared), content, suffix=".json")
