@@ -45,6 +45,8 @@ HOLDS = {
     "systems": "what the loader finds in a base image",
     "unpacked": "archives, unpacked for a uv that cannot be given them",
     "upstream": "published archives",
+    "answers": "what cells of bisections have answered",
+    "commands": "commands of bisections, as checks",
     "uv": "uv programs",
     "uv-answers": "what uv programs say of themselves",
     "wheels": "wheels from the index",

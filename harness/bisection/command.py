@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -380,7 +381,7 @@ def _finish(
     from rich.console import Console
 
     from harness import output
-    from harness.bisection import report
+    from harness.bisection import answers, report
 
     if as_json:
         click.echo(report.as_json(inquiry, trials, ending))
@@ -389,7 +390,13 @@ def _finish(
         console.print(report.strip(inquiry, trials, console.width))
         console.print(report.sentence(ending, inquiry, trials), soft_wrap=True, markup=False)
     if file:
-        text = report.markdown(inquiry, trials, ending, reproduce=lambda c: _reproduce(inquiry, c))
+        text = report.markdown(
+            inquiry,
+            trials,
+            ending,
+            reproduce=lambda candidate: _reproduce(inquiry, candidate),
+            harness=f"{metadata.version('pbs-matrix')}, code {answers.harness_version()[:12]}",
+        )
         output.write(file, text.encode())
         _say(f"wrote {file}")
     sys.exit(int(report.exit_code(ending)))

@@ -44,7 +44,7 @@ _SECTIONS = 6
 _FAILURES = 3
 _LONG = 2500
 _PINS = 12_000
-_FOLD = 3000
+_FOLD = 5000
 """Characters for what is around the log, fences longer than whatever is in it included."""
 
 

@@ -23,10 +23,22 @@ _PLAIN = re.compile(r"[0-9][0-9A-Za-z.:+-]*")
 """Dates and the like. What begins with a letter may be a link by itself, such as www.example."""
 
 
-def clipped(text: str, limit: int) -> str:
-    """No more of a text than so many characters, and how many more there are."""
-    more = len(text) - limit
-    return f"{text[:limit]}… {more} more characters" if more > 0 else text
+def clipped(text: str, limit: int, *, lines: bool = False) -> str:
+    """A text that does nothing to a terminal, in one line, and how much more of it there is.
+
+    With ``lines``, in as many as it has.
+    """
+    size, cut = 0, 0
+    for cut, character in enumerate(text):  # noqa: B007 - it is used behind
+        size += 1 if lines and character == "\n" else len(printable(character))
+        if size > limit:
+            break
+    else:
+        cut = len(text)
+    shown = text[:cut]
+    shown = "\n".join(map(printable, shown.split("\n"))) if lines else printable(shown)
+    more = len(text) - cut
+    return f"{shown}… {more} more character{'s' * (more > 1)}" if more else shown
 
 
 def without_passwords(text: str) -> str:
@@ -36,7 +48,7 @@ def without_passwords(text: str) -> str:
 
 def code(text: str, limit: int = SHORT) -> str:
     r"""Some words in a line, as code; ``|``, which ends a table's cell even there, as ``\x7c``."""
-    shown = clipped(printable(without_passwords(text)), limit).replace("|", r"\x7c")
+    shown = clipped(without_passwords(text), limit).replace("|", r"\x7c")
     if not shown.strip():
         return "(nothing)"
     fence = "`" * (_longest_run(shown) + 1)
@@ -52,8 +64,7 @@ def word(text: str) -> str:
 
 def block(text: str, limit: int = LONG) -> str:
     """Lines of a text, as a block of code."""
-    lines = without_passwords(text).rstrip("\n").split("\n")
-    shown = clipped("\n".join(printable(line) for line in lines), limit)
+    shown = clipped(without_passwords(text).rstrip("\n"), limit, lines=True)
     fence = "`" * max(3, _longest_run(shown) + 1)
     return f"{fence}text\n{shown}\n{fence}"
 

@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 AGAIN_AFTER_A_CRASH = 2
 """How often a crash under emulation is tried again: it may be the emulator's own."""
 
-PAUSES = (1.0, 3.0, 10.0, 30.0)
+PAUSES = (1.0, 3.0, 10.0)
 """Seconds to wait for an engine that has stopped, each time it does not answer."""
 
 

@@ -25,7 +25,6 @@ from harness.bisection.search import (
     Transition,
     WrongEnds,
 )
-from harness.why import printable
 
 PBS = "https://github.com/astral-sh/python-build-standalone"
 UV = "https://github.com/astral-sh/uv"
@@ -39,7 +38,7 @@ FEW = 8
 
 def plain(text: str) -> str:
     """A name for a terminal, which it does nothing to."""
-    return clipped(printable(text), SHORT)
+    return clipped(text, SHORT)
 
 
 def transitions(history: History, ending: Ending) -> tuple[Transition, ...]:
@@ -182,9 +181,9 @@ def what_happened(trial: Trial) -> str:
     result = trial.result
     if result.outcome.was_tried:
         library = f" {result.missing_library}" if result.missing_library else ""
-        return printable(f"{result.outcome}{library}")
-    message = (result.message.splitlines() or [""])[0]
-    return printable(f"{result.outcome} ({result.stage}): {message}".rstrip(": "))
+        return clipped(f"{result.outcome}{library}", SHORT)
+    message = result.message.strip().partition("\n")[0]
+    return clipped(f"{result.outcome} ({result.stage}): {message}".rstrip(": "), SHORT)
 
 
 def log(history: History, ending: Ending | None) -> Iterator[str]:
@@ -193,7 +192,7 @@ def log(history: History, ending: Ending | None) -> Iterator[str]:
     last = len(inquiry.candidates) - 1
 
     def comment(text: str) -> str:
-        return f"# {clipped(printable(without_passwords(text)), 10 * SHORT)}"
+        return f"# {clipped(without_passwords(text), 10 * SHORT)}"
 
     yield comment(f"bisection {inquiry.id} of {inquiry.started}")
     yield comment(inquiry.command)
@@ -207,12 +206,12 @@ def log(history: History, ending: Ending | None) -> Iterator[str]:
         yield comment(note)
     for trial in history.trials:
         answer = answer_of(trial.result, history.signature)
-        line = f"{answer} {printable(inquiry.name(trial.place))}"
+        line = f"{answer} {plain(inquiry.name(trial.place))}"
         notes = [] if answer is Answer.GOOD else [what_happened(trial)]
         if trial.is_kept:
             notes.append("as on an earlier day")
-        remark = "; ".join([*notes, *map(printable, trial.notes)])
-        yield f"{line}  # {clipped(remark, SHORT)}" if remark else line
+        remark = "; ".join([*notes, *trial.notes])
+        yield f"{line}  # {clipped(without_passwords(remark), SHORT)}" if remark else line
     yield comment(sentence(history, ending) if ending else "not ended")
     for warning in ending.warnings if ending else ():
         yield comment(warning)

@@ -142,9 +142,25 @@ def trials(asked: Inquiry, answers: str | Iterable[tuple[int, str]]) -> tuple[Tr
     )
 
 
+def searched(asked: Inquiry, truth: str) -> tuple[Trial, ...]:
+    """What the search tests of candidates that are so, by the letters of :func:`trials`."""
+    question = question_of(asked)
+    tested: tuple[Trial, ...] = ()
+    while isinstance(step := decide(question, answers_of(asked, tested)), Step):
+        tested += trials(asked, [(place, truth[place]) for place in step.ask])
+    return tested
+
+
 def ending_of(asked: Inquiry, tested: Sequence[Trial]) -> Ending:
     """How the search itself ends; ``Cancelled`` where it would go on."""
-    question = Question(
+    question, answers = question_of(asked), answers_of(asked, tuple(tested))
+    found = decide(question, answers)
+    return cancelled(question, answers) if isinstance(found, Step) else found
+
+
+def question_of(asked: Inquiry) -> Question:
+    """What the search is asked."""
+    return Question(
         count=len(asked.candidates),
         good=asked.good,
         bad=asked.bad,
@@ -153,6 +169,3 @@ def ending_of(asked: Inquiry, tested: Sequence[Trial]) -> Ending:
         check=asked.check,
         retests=asked.retests,
     )
-    answers = answers_of(asked, tuple(tested))
-    found = decide(question, answers)
-    return cancelled(question, answers) if isinstance(found, Step) else found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from harness import releases
 from harness.bisection import endings, issue, report
 from harness.bisection.markdown import block, clipped, code, word
 from harness.bisection.model import Axis, Candidate, Inquiry, Trial
@@ -32,10 +34,20 @@ from harness.outcome import Outcome
 from harness.releases import LinkModel
 from harness.results import Result
 from harness.sources import Source
-from tests.unit.sample_bisection import RELEASES, bad, ending_of, inquiry, result, trials
+from tests.unit.sample_bisection import (
+    GOOD,
+    RELEASES,
+    bad,
+    ending_of,
+    inquiry,
+    result,
+    searched,
+    trials,
+)
 
-TAGS = tuple(f"200001{day:02}" for day in range(1, 31))
-"""Releases before all others, so that all are shared."""
+ALL = tuple(releases.commit_dates())
+TAGS = ALL[:30]
+"""The oldest, which are all shared."""
 
 REPLICAS = "Tested were replicas with the releases' link models, not the releases."
 
@@ -68,7 +80,7 @@ def case(
     CASES[name] = asked, trials(asked, answers), kind, code
 
 
-SHORT = {"tags": RELEASES[:3]}
+SHORT: dict[str, Any] = {"tags": RELEASES[:3]}
 case("found", upstream(**SHORT), ".xx", Found, BisectExit.FOUND)
 case("fix", upstream(direction=Direction.FIX, tags=RELEASES[2:]), "x..", Found, BisectExit.FOUND)
 case("range", upstream(**SHORT), ".?x", Range, BisectExit.RANGE)
@@ -107,16 +119,16 @@ SENTENCES = {
     "20250521 (static+runpath), which is bad. With which of these 2 cannot be told: 20250517 "
     "(static) could not be tested. Of the 3 releases of the walk 2 gave an answer; of the others "
     "nothing is known.",
-    "not-monotonic": "python-mscl changes 2 times in this walk, so no one release can be named: from "
-    "good to bad with 20250517 (static), right after 20250409 (shared); from bad to good with "
+    "not-monotonic": "python-mscl changes 2 times in this walk, so no one release can be named: "
+    "from good to bad with 20250517 (static), right after 20250409 (shared); from bad to good with "
     "20250529 (static+rpath), right after 20250521 (static+runpath). All 5 releases of the walk "
     "gave an answer.",
-    "uv": "python-mscl changes 3 times in this walk, so no one uv version can be named: from good to "
-    "bad with uv 0.7.6, right after uv 0.7.5; from bad to good with uv 0.7.8, right after uv 0.7.7; "
-    "from good to bad with uv 0.7.9, right after uv 0.7.8. uv 0.7.6 installs 20250517 (static) "
-    "where uv 0.7.5 installed 20250409 (shared). uv 0.7.8 installs 20250409 (shared) where uv 0.7.7 "
-    "installed 20250521 (static+runpath). uv 0.7.9 installs 20250529 (static+rpath) where uv 0.7.8 "
-    "installed 20250409 (shared). All 5 uv versions of the walk gave an answer.",
+    "uv": "python-mscl changes 3 times in this walk, so no one uv version can be named: from good "
+    "to bad with uv 0.7.6, right after uv 0.7.5; from bad to good with uv 0.7.8, right after uv "
+    "0.7.7; from good to bad with uv 0.7.9, right after uv 0.7.8. uv 0.7.6 installs 20250517 "
+    "(static) where uv 0.7.5 installed 20250409 (shared). uv 0.7.8 installs 20250409 (shared) "
+    "where uv 0.7.7 installed 20250521 (static+runpath). uv 0.7.9 installs 20250529 (static+rpath) where "
+    "uv 0.7.8 installed 20250409 (shared). All 5 uv versions of the walk gave an answer.",
     "wrong-ends": "For python-mscl the ends are not what they were said to be: 20250409 (shared), "
     "said to be good, is bad; 20250521 (static+runpath), said to be bad, is bad.",
     "flaky": "python-mscl is flaky with 20250517 (static), which was good once and bad once: no "
@@ -124,8 +136,8 @@ SENTENCES = {
     "cancelled": "Cut short when 2 of 5 releases had answered for python-mscl; nothing is "
     "established. Seen so far: from good to bad after 20250409 (shared) and no later than with "
     "20250604 (static+rpath).",
-    "nothing": "Cut short when 0 of 5 releases had answered for python-mscl; nothing is established. "
-    "No change had been seen.",
+    "nothing": "Cut short when 0 of 5 releases had answered for python-mscl; nothing is "
+    "established. No change had been seen.",
     "untestable": "For python-mscl the ends are not what they were said to be: 20250409 (shared), "
     "said to be good, could not be tested, nor could any other that was asked; 20250521 "
     "(static+runpath), said to be bad, could not be tested, nor could any other that was asked.",
@@ -143,10 +155,12 @@ def test_the_sentence_claims_what_was_established(name: str) -> None:
 
 def test_what_was_not_tested_is_not_claimed() -> None:
     asked = upstream(tags=TAGS)
-    tested = trials(asked, [(0, "."), (29, "x"), (14, "."), (15, "x")])
+    tested = searched(asked, "." * 11 + "x" * 19)
     said = report.sentence(ending_of(asked, tested), asked, tested)
-    assert (
-        "Of the 30 releases of the walk 4 gave an answer; of the others nothing is known." in said
+    count = len({trial.place for trial in tested})
+    assert count < 9
+    assert said.endswith(
+        f"Of the 30 releases of the walk {count} gave an answer; of the others nothing is known."
     )
 
 
@@ -171,7 +185,7 @@ def test_replicas_are_never_passed_off_as_releases() -> None:
     mixed[0].result.pins["archive_is_replica"] = True
     assert "1 trials were of replicas with" in report.sentence(ending, asked, mixed)
     none = trials(upstream(tags=RELEASES[:2]), ".x")
-    assert "replica" not in markdown(upstream(tags=RELEASES[:2]), none)
+    assert "eplicas" not in markdown(upstream(tags=RELEASES[:2]), none)
 
 
 def test_where_both_uvs_install_the_same_release_it_is_not_the_release() -> None:
@@ -180,8 +194,8 @@ def test_where_both_uvs_install_the_same_release_it_is_not_the_release() -> None
     )
     tested = trials(asked, ".x")
     assert (
-        "uv 0.7.5 and uv 0.7.8 both install 20250409 (shared), so the release is not what makes the "
-        "difference."
+        "uv 0.7.5 and uv 0.7.8 both install 20250409 (shared), so the release is not what makes "
+        "the difference."
     ) in report.sentence(ending_of(asked, tested), asked, tested)
 
 
@@ -200,25 +214,25 @@ def test_each_candidate_has_a_letter_and_each_change_a_name() -> None:
     tested = trials(asked, "...xx.?-x" + "-" * 20 + "x")
     flaky = (*tested, *trials(asked, [(4, "."), (7, "o")]))
     assert report.strip(asked, flaky, 80).plain.splitlines() == [
-        "20000101 to 20000130, 30 releases:",
+        f"{TAGS[0]} to {TAGS[29]}, 30 releases:",
         "...xF.??x--------------------x",
-        "   │ │  └ 20000109 bad, after 20000106 good",
-        "   │ └ 20000106 good, after 20000104 bad",
-        "   └ 20000104 bad, right after 20000103 good",
+        f"   │ │  └ {TAGS[8]} bad, after {TAGS[5]} good",
+        f"   │ └ {TAGS[5]} good, after {TAGS[3]} bad",
+        f"   └ {TAGS[3]} bad, right after {TAGS[2]} good",
         ". good  x bad  ? untestable  F flaky  - not asked",
     ]
 
 
-@given(st.lists(st.sampled_from(".x?o-"), min_size=2, max_size=120), st.integers(60, 200))
+@given(st.lists(st.sampled_from(".x?-"), min_size=2, max_size=120), st.integers(60, 200))
 def test_no_line_is_wider_than_the_terminal_and_none_is_lost(
     letters: list[str], width: int
 ) -> None:
-    asked = inquiry(tags=[f"2000{number:04}" for number in range(len(letters))])
+    asked = inquiry(tags=ALL[: len(letters)])
     shown = report.strip(asked, trials(asked, "".join(letters)), width).plain
     lines = shown.splitlines()
     assert max(map(len, lines)) <= width
     strip = "".join(line for line in lines[1:-1] if "└" not in line)
-    assert strip == "".join(letters).replace("o", "?")
+    assert strip == "".join(letters)
     for line in lines[1:-1]:
         if "└" in line:
             place = next(n for n, c in enumerate(asked.candidates) if f"└ {c.name}" in line)
@@ -550,12 +564,7 @@ def with_text(text: str) -> str:
     explanation = {"account": f"x{text}", "trace": [f"x{text}"], "advice": []}
     failed = bad(f"x{text}", f"x{text}", findings={text: text}, explanation=explanation)
     other = bad("", f"y{text}")
-    good, _ = trials(inquiry(), ".x---")
-    tested = (
-        trial(0, Outcome(stage=good.result.stage, reason=good.result.outcome)),
-        trial(1, other),
-    )
-    tested += (trial(2, failed),)
+    tested = (trial(0, GOOD), trial(1, other), trial(2, failed))
     return report.markdown(
         asked, tested, ending_of(asked, tested), reproduce=lambda c: text, harness=text
     )
@@ -591,10 +600,11 @@ def test_what_others_wrote_is_code_and_nothing_else(text: str) -> None:
 def test_a_text_in_code_is_shown_as_it_is_but_for_what_cannot_be(text: str) -> None:
     line = code(text, 10**6)
     (paragraph,) = (t for t in PARSER.parse(f"x {line} y") if t.type == "inline")
-    before, shown, after = paragraph.children or (None, None, None)
-    if before is None or shown is None or after is None:
-        assert (line, text.strip()) == ("(nothing)", "")
+    if not text.strip(" "):
+        assert line == "(nothing)"
         return
+    assert paragraph.children
+    before, shown, after = paragraph.children
     assert (before.content, after.content) == ("x ", " y")
     if text.isprintable() and "|" not in text and "://" not in text:
         assert shown.content == text
@@ -614,13 +624,26 @@ def test_what_is_no_date_is_code(text: str) -> None:
     assert word(text)[0] in "`("
 
 
-@given(st.text(max_size=50), st.integers(0, 50))
-def test_what_is_too_long_says_how_much_more_there_is(text: str, limit: int) -> None:
-    shown = clipped(text, limit)
-    if len(text) <= limit:
-        assert shown == text
-    else:
-        assert shown == f"{text[:limit]}… {len(text) - limit} more characters"
+@given(st.text(max_size=50), st.integers(0, 50), st.booleans())
+def test_what_is_too_long_says_how_much_more_there_is(text: str, limit: int, lines: bool) -> None:
+    shown = clipped(text, limit, lines=lines)
+    whole = clipped(text, 10**6, lines=lines)
+    if len(whole) <= limit:
+        assert shown == whole
+        return
+    match = re.fullmatch(r"(?s)(.*)… (\d+) more characters?", shown)
+    assert match
+    assert len(match[1]) <= limit
+    assert match[1] == clipped(text[: -int(match[2])], 10**6, lines=lines)
+    assert len(clipped(text[: 1 - int(match[2]) or None], 10**6, lines=lines)) > limit
+
+
+def test_what_is_shown_in_full_says_so_by_saying_nothing() -> None:
+    assert clipped("abc", 3) == "abc"
+    assert clipped("abcd", 3) == "abc… 1 more character"
+    assert clipped("abcde", 3) == "abc… 2 more characters"
+    assert clipped("a\nb\t", 9) == "a\\nb\\t"
+    assert clipped("a\nb\t", 9, lines=True) == "a\nb\\t"
 
 
 @pytest.mark.parametrize("text", ["x" * 200_000, "`" * 200_000, "\x00" * 200_000, "\n" * 200_000])
@@ -651,5 +674,5 @@ def test_every_change_is_named_though_there_be_many() -> None:
     tested = trials(asked, ".x" * 15)
     said = markdown(asked, tested)
     rows = re.findall(r"^\| `(\d+)` \(shared\) (good|bad) \| `(\d+)`", said, re.MULTILINE)
-    assert [(last, first) for last, _, first in rows] == list(zip(TAGS, TAGS[1:], strict=False))
+    assert [(last, first) for last, _, first in rows] == list(pairwise(TAGS))
     assert "23 more changes are in the table above and in the log." in said
