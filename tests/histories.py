@@ -176,12 +176,16 @@ def _around_the_boundary(random: Random, low: int, high: int) -> dict[str, Any]:
 
 
 def _at_the_ends(random: Random, low: int, high: int) -> dict[str, Any]:
-    most = max(1, random.choice([3, (high - low) // 4, (high - low) // 2]))
-    stretches = [
-        range(low, low + random.randint(0, most)),
-        range(high + 1 - random.randint(0, most), high + 1),
-    ]
-    return {"flips": (_flip(random, low, high),), "untestable": _apart(stretches)}
+    flip = _flip(random, low, high)
+    if random.random() < 0.3:  # little is left in the middle
+        size = random.randint(1, max(1, (high - low) // 4))
+        rest = range(max(low, flip - size), min(high, flip + size))
+        stretches = [range(low, rest.start), range(rest.stop, high + 1)]
+    else:
+        most = max(1, random.choice([3, (high - low) // 4, (high - low) // 2]))
+        left, right = random.randint(0, most), random.randint(0, most)
+        stretches = [range(low, low + left), range(high + 1 - right, high + 1)]
+    return {"flips": (flip,), "untestable": _apart(stretches)}
 
 
 def _clusters(random: Random, low: int, high: int) -> dict[str, Any]:
@@ -303,6 +307,12 @@ class _Run:
         for index in history.known:
             self.put(index)
         self.before = len(self.log)
+        self.bound = _bound(history, self.question.jobs)
+
+    @property
+    def probes(self) -> int:
+        """How many candidates the search has had asked, re-tests aside."""
+        return len(set(self.log[self.before :]) - set(self.history.known))
 
     def put(self, index: int) -> None:
         """Have a candidate answer."""
@@ -323,6 +333,7 @@ class _Run:
             self.steps.append((len(self.log), decision))
             for index in decision.ask:
                 self.put(index)
+            assert self.probes <= self.bound, f"more than {self.bound} probes"
         raise AssertionError(f"no end after {most} steps")
 
     def look_at(self, step: Any) -> None:
@@ -363,17 +374,17 @@ def search_through(history: History, random: Random, module: ModuleType = search
     _hold_against_truth(run, ending)
     _resume(run, ending, random)
     _give_up(run, random)
-    fresh = {index for index in run.log[run.before :] if index not in history.known}
-    most = _bound(run)
+    jobs = run.question.jobs
+    most = _most_steps(history, jobs)
     above = None
     if most is not None:
-        assert len(fresh) <= most, f"{len(fresh)} probes, where {most} are allowed"
-        if not history.stretches and not run.question.check:
-            above = len(fresh) - _rounds_of(2, history.high - history.low + 1)
+        assert len(run.steps) <= most, f"{len(run.steps)} steps, where {most} are allowed"
+        if jobs == 1 and not run.question.check:
+            above = run.probes - _rounds_of(2, history.high - history.low + 1)
             assert above <= 3, "more probes than was promised"
     return Searched(
         ending=type(ending).__name__,
-        probes=len(fresh),
+        probes=run.probes,
         asked=len(run.log) - run.before,
         steps=len(run.steps),
         above=above,
@@ -559,27 +570,32 @@ def _rounds_of(parts: int, size: int) -> int:
     return rounds
 
 
-def _bound(run: _Run) -> int | None:
-    """How many candidates may be asked, where there is a change to find and one job.
+def _bound(history: History, jobs: int) -> int:
+    """How many candidates a search may have asked; a timeline has them all asked.
 
-    Without untestable ones, that is no more than log2 of the number of candidates, rounded up,
-    and 2; where there are more jobs, the number of steps is held to a bound here.
+    Where all can be tested and there is one change, one at a time: log2 of the number of
+    candidates, rounded up, and 2. Each further change costs as much again, each stretch of
+    untestable ones four times the log2 of its length.
     """
-    history, question = run.history, run.question
-    if not history.is_monotonic or question.everything:
-        return None
     size = history.high - history.low + 1
-    if not history.stretches:
-        # The ends; parts of what lies between; re-tests; samples.
-        steps = [2, _rounds_of(question.jobs + 1, size - 1), 2 * question.retests, question.check]
-        if question.jobs > 1:
-            steps = [1, steps[1], question.retests, -(-question.check // question.jobs)]
-        assert len(run.steps) <= sum(steps), f"{len(run.steps)} steps, allowed are {steps}"
-    if question.jobs > 1:
-        return None
+    if history.options["everything"]:
+        return size
+    halves = _rounds_of(2, size - 1)
+    changes = 1 if history.is_monotonic else 1 + len(history.flips_inside) + 2 * len(history.flaky)
     around = sum(4 * len(stretch).bit_length() + 2 for stretch in history.stretches)
-    check: int = question.check
-    return 2 + _rounds_of(2, size - 1) + around + check
+    check: int = history.options["check"]
+    return 2 + (changes * halves + around) * jobs + check
+
+
+def _most_steps(history: History, jobs: int) -> int | None:
+    """How many steps a search may take, where all can be tested and there is one change."""
+    if not history.is_monotonic or history.stretches or history.options["everything"]:
+        return None
+    splits = _rounds_of(jobs + 1, history.high - history.low)
+    check, retests = history.options["check"], history.options["retests"]
+    if jobs == 1:
+        return 2 + splits + 2 * int(retests) + int(check)
+    return 1 + splits + int(retests) + -(-int(check) // jobs)
 
 
 # -- searches that are wrong --

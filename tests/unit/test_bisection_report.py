@@ -124,11 +124,12 @@ SENTENCES = {
     "20250529 (static+rpath), right after 20250521 (static+runpath). All 5 releases of the walk "
     "gave an answer.",
     "uv": "python-mscl changes 3 times in this walk, so no one uv version can be named: from good "
-    "to bad with uv 0.7.6, right after uv 0.7.5; from bad to good with uv 0.7.8, right after uv "
-    "0.7.7; from good to bad with uv 0.7.9, right after uv 0.7.8. uv 0.7.6 installs 20250517 "
-    "(static) where uv 0.7.5 installed 20250409 (shared). uv 0.7.8 installs 20250409 (shared) "
-    "where uv 0.7.7 installed 20250521 (static+runpath). uv 0.7.9 installs 20250529 (static+rpath) where "
-    "uv 0.7.8 installed 20250409 (shared). All 5 uv versions of the walk gave an answer.",
+    "to bad with uv 0.7.6, right after uv 0.7.5; from bad to good with uv 0.7.8, right after "
+    "uv 0.7.7; from good to bad with uv 0.7.9, right after uv 0.7.8. uv 0.7.6 installs "
+    "20250517 (static) where uv 0.7.5 installed 20250409 (shared). uv 0.7.8 installs 20250409 "
+    "(shared) where uv 0.7.7 installed 20250521 (static+runpath). uv 0.7.9 installs 20250529 "
+    "(static+rpath) where uv 0.7.8 installed 20250409 (shared). All 5 uv versions of the walk "
+    "gave an answer.",
     "wrong-ends": "For python-mscl the ends are not what they were said to be: 20250409 (shared), "
     "said to be good, is bad; 20250521 (static+runpath), said to be bad, is bad.",
     "flaky": "python-mscl is flaky with 20250517 (static), which was good once and bad once: no "

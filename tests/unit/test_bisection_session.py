@@ -109,8 +109,11 @@ class FakeLaboratory:
 
     def prepare(self, planned: tuple[Cell, ...], lock: object) -> FakePrepared:
         said = self.truth[planned[0].environment.interpreter.release]
-        if isinstance(said[0], HarnessError):
-            raise said[0] if len(said) == 1 else said.pop(0)
+        first = said[0]
+        if isinstance(first, HarnessError):
+            if len(said) > 1:
+                said.pop(0)
+            raise first
         return FakePrepared(self.emulator)
 
     def run(self, planned: tuple[Cell, ...], prepared: object, how: object) -> Iterator[Result]:
@@ -155,7 +158,8 @@ def session(
     found = {tag: truth(place) for place, tag in enumerate(TAGS)}
     lists = {tag: said if isinstance(said, list) else [said] for tag, said in found.items()}
     laboratory = FakeLaboratory(lists, emulator)
-    kept, said = journal or FakeJournal(), []
+    kept = journal or FakeJournal()
+    said: list[str] = []
     made = Session(
         inquiry=inquiry(**change),
         walk=cast(Walk, FakeWalk()),
