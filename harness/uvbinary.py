@@ -341,6 +341,8 @@ def _aside() -> Iterator[tuple[Path, dict[str, str]]]:
                 "UV_PYTHON_INSTALL_DIR": str(folder / "pythons"),
                 "UV_PYTHON_BIN_DIR": str(folder / "bin"),
                 "UV_NO_CACHE": "1",
+                # Else what it says is broken at the width of the terminal that somebody has.
+                "COLUMNS": "1000",
             },
         )
 

@@ -140,7 +140,7 @@ def _length(random: Random) -> int:
 def _refused(random: Random, count: int) -> History:
     """Something that is no question: ends that are the same, out of order, or not there."""
     good, bad = random.choice([(0, 0), (0, count), (-1, 0), (max(1, count - 1), 0)])
-    options = {"count": count, "direction": "break"}
+    options = {"count": count, "direction": "break", "everything": False, "check": 0}
     return History(kind="no question", good=good, bad=bad, options=options, start=GOOD)
 
 

@@ -139,7 +139,12 @@ def test_what_is_taken_for_the_default_is_what_uv_would_install(
                 tools.run(
                     [program, "python", "install", "--offline", "--no-config", python],
                     doing="installing",
-                    environment={"HOME": str(tmp_path), "UV_NO_CACHE": "1", "NO_COLOR": "1"},
+                    environment={
+                        "COLUMNS": "1000",
+                        "HOME": str(tmp_path),
+                        "UV_NO_CACHE": "1",
+                        "NO_COLOR": "1",
+                    },
                 )
             # Which host it names depends on the uv; the file does not.
             tail = "/".join(default.url.split("/")[-2:])

@@ -190,6 +190,17 @@ def test_a_last_line_that_was_cut_at_any_byte_is_dropped_and_written_over() -> N
             assert path.read_bytes() == content
 
 
+def test_nothing_stays_of_a_line_that_was_longer_than_the_next() -> None:
+    path = written(ASKED, *TRIALS[:2])
+    content = path.read_bytes()
+    path.write_bytes(content + b'{"trial":' + b" " * 100_000)
+    with journal.open(path) as opened:
+        opened.append(TRIALS[2])
+    assert path.read_bytes().startswith(content)
+    assert len(path.read_bytes().splitlines()) == 4
+    assert read(path)[1] == TRIALS[:3]
+
+
 def test_an_ending_that_was_cut_at_any_byte_is_none() -> None:
     path = written(ASKED, *TRIALS, ending=FOUND)
     content = path.read_bytes()
@@ -219,6 +230,7 @@ def test_what_was_cut_short_goes_on_and_what_has_ended_does_not() -> None:
     with journal.open(path) as opened:
         opened.append(TRIALS[2])
         assert opened.ending is None
+        assert read(path)[2] is None
         opened.end(FOUND)
         with pytest.raises(ValueError, match="has come to its end"):
             opened.append(TRIALS[3])

@@ -451,6 +451,13 @@ def test_an_interpreter_that_is_linked_otherwise_than_the_table_says_is_shown_so
     assert "| static+rpath (by the table of releases static) |" in said
 
 
+def test_what_could_not_be_tested_once_is_not_among_the_reasons() -> None:
+    asked = upstream(tags=RELEASES[:2])
+    said = markdown(asked, trials(asked, [(0, "."), (1, "?"), (1, "x")]))
+    assert "cannot open shared object file" in said.partition("## Why")[2]
+    assert "the image cannot be built" not in said.partition("## Why")[2].partition("<details>")[0]
+
+
 def test_what_a_command_said_is_in_the_report() -> None:
     asked = upstream(tags=RELEASES[:2])
     findings = {"exit_code": 3, "said": "first line\nlast line"}
@@ -468,7 +475,8 @@ def test_no_password_gets_into_what_is_pasted() -> None:
         command=f"pbs-matrix bisect --mirror '{mirror}'",
         notes=(f"from {mirror}",),
     )
-    tested = (*trials(asked, ".x"), Trial(place=2, result=result(asked, 2, bad(f"at {mirror}"))))
+    failed = Trial(place=1, result=result(asked, 1, bad(f"at {mirror}")))
+    tested = (*trials(asked, "."), failed, *trials(asked, "--x"))
     ending = ending_of(asked, tested)
     texts = (markdown(asked, tested), report.log_text(asked, tested, ending))
     for text in texts:
