@@ -18,8 +18,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from harness import cache, images, routes, uvbinary
-from harness.errors import BuildError
+from harness import cache, images, routes, tools, uvbinary
+from harness.errors import BuildError, ToolError
 from harness.plan import Environment, Interpreter
 from harness.platforms import Platform
 from harness.results import read
@@ -177,6 +177,48 @@ def test_in_the_image_uv_itself_picks_the_archive_and_checks_its_hash(
     expected, _, computed = said.partition("Computed")
     assert default.sha256 in expected
     assert stand_in.sha256 in computed
+
+
+def test_a_release_beside_its_default_is_picked_by_version_and_build(tmp_path: Path) -> None:
+    """Of a release that uv knows for another patch version; again, as far as the hash."""
+    _, _, lock = mirrored.matrix_for(tmp_path, ["0.13.9"])
+    host = Platform.host()
+    assert host is not None
+    program = mirrored.program(lock, "0.13.9")
+    asked = Interpreter(python="3.13", release="20250529", platform=host, source=Source.UPSTREAM)
+    known = uvbinary.offers(program, "3.13", asked.flavour, host)
+    offer = next(offer for offer in known if offer.release == asked.release)
+    expected = uvbinary.expected_sha256(program, offer, asked.flavour, host)
+    assert expected is not None
+    made = mirrored.replica_of(asked.release, host)
+    name = offer.url.rpartition("/")[2].replace("%2B", "+")
+    archive = replace(made, name=name, sha256=expected, version=offer.version)
+    installation = routes.choose("0.13.9", asked, archive, program, trusts_mirror=False)
+    assert installation.route is Route.OWN_METADATA
+    served_from = tmp_path / "mirror"
+    (served_from / asked.release).mkdir(parents=True)
+    (served_from / asked.release / name).symlink_to(made.path)
+
+    def said(build: str) -> str:
+        with pytest.raises(ToolError) as caught:
+            tools.run(
+                [program, "python", "install", "--no-config", installation.request],
+                doing="installing",
+                environment={
+                    **installation.settings,
+                    "HOME": str(tmp_path),
+                    "UV_NO_CACHE": "1",
+                    "UV_PYTHON_INSTALL_DIR": str(tmp_path / "pythons"),
+                    "UV_PYTHON_INSTALL_MIRROR": served_from.as_uri(),
+                    "UV_PYTHON_CPYTHON_BUILD": build,
+                },
+            )
+        return caught.value.problem
+
+    assert installation.settings["UV_PYTHON_CPYTHON_BUILD"] == asked.release
+    assert expected in said(asked.release)
+    assert made.sha256 in said(asked.release)
+    assert "No download found" in said("20250517")
 
 
 def test_a_range_of_releases_with_a_uv_that_can_be_told_nothing(

@@ -31,6 +31,8 @@ LAYERS = [
         ("pydantic", "click", "rich", "yaml", *HEAVY),
     ),
     (("flavours", "published", "sources", "mirror", "tarball"), ("pydantic", *HEAVY)),
+    (("bisection.search",), ("pydantic", "click", "rich", "yaml", *HEAVY)),
+    (("bisection.report", "bisection.journal", "bisection.model"), HEAVY),
     (("plan", "verdict", "outcome", "lock", "releases"), HEAVY),
     (("results", "table", "fidelity"), HEAVY),
     (("index", "uvbinary", "replica", "interpreters", "extensions", "locking"), UPWARDS),
