@@ -21,6 +21,7 @@ from harness.options import (
 
 SCHEMA = PROJECT / "harness" / "data" / "matrix.schema.json"
 
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pbs-matrix")
 def main() -> None:

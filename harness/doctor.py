@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness import binfmt, repairs
+from harness import mirror as mirrors
 from harness.errors import SetupIncompleteError
 from harness.host import Engine, Host, NoEngine, Silence
 from harness.platforms import Platform
@@ -154,7 +155,13 @@ def _network(host: Host, answers: Mapping[str, int | str]) -> list[Check]:
     cached = "Only uv versions and wheels that are in the cache already can be tested."
     return [
         check("registry", registry, (401,), "Base images will be built from Debian packages."),
-        check("GitHub", github, (), "Replicas stand in for the published archives."),
+        # A mirror may list nothing and still have the files.
+        check(
+            "GitHub" if github == GITHUB_URL else "mirror",
+            github,
+            (403, 404),
+            "Replicas stand in for the published archives.",
+        ),
         check("PyPI", index, (), cached),
     ]
 
@@ -184,9 +191,11 @@ def _disk(host: Host, engine: Engine | NoEngine) -> Check:
 
 
 def _urls(host: Host) -> tuple[str, str, str]:
-    """Registry, GitHub, and a small page of the package index (its root is tens of MB)."""
+    """Registry, GitHub or a mirror of it, and a small page of the index (its root is tens of MB)."""
+    mirror = host.env.get(mirrors.VARIABLE, "")
+    archives = mirror if mirror.startswith(("http:", "https:")) else GITHUB_URL
     chosen = (host.env[name] for name in INDEX_VARIABLES if host.env.get(name))
-    return REGISTRY_URL, GITHUB_URL, next(chosen, PYPI_INDEX).rstrip("/") + "/pip/"
+    return REGISTRY_URL, archives, next(chosen, PYPI_INDEX).rstrip("/") + "/pip/"
 
 
 def _without_credentials(url: str) -> str:

@@ -232,6 +232,14 @@ def test_a_site_out_of_reach_is_a_warning(
     assert run(host, fix=False)[0] == 0
 
 
+def test_a_mirror_is_asked_instead_of_github(host: FakeHost, tmp_path: Path) -> None:
+    """One that lists nothing answers all the same."""
+    env = {"UV_PYTHON_INSTALL_MIRROR": "https://me:secret@mirror.example/pbs"}
+    mirrored = FakeHost(root=tmp_path, env=env, cache=host.cache, world=host.world)
+    host.world.sites["https://me:secret@mirror.example/pbs"] = 404
+    assert check(mirrored, "mirror").detail == "https://mirror.example/pbs answers"
+
+
 def test_a_private_index_is_asked_and_its_password_not_shown(
     host: FakeHost, tmp_path: Path
 ) -> None:
