@@ -414,7 +414,8 @@ def cache_(context: click.Context, as_json: bool) -> None:
     """Show what the cache on this host holds, by kind; `prune` makes it smaller.
 
     It is in the user's cache directory, or where PBS_MATRIX_CACHE says. All in it can be made or
-    downloaded again, but for the journals of bisections. `pbs-matrix clean --cache` removes it as a whole.
+    downloaded again, but for the journals of bisections. `pbs-matrix clean --cache` removes it as a
+    whole.
     """
     from rich.console import Console
 

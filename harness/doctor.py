@@ -191,7 +191,7 @@ def _disk(host: Host, engine: Engine | NoEngine) -> Check:
 
 
 def _urls(host: Host) -> tuple[str, str, str]:
-    """Registry, GitHub or a mirror of it, and a small page of the index (its root is tens of MB)."""
+    """Registry, GitHub or its mirror, and a small page of the index (whose root is tens of MB)."""
     mirror = host.env.get(mirrors.VARIABLE, "")
     archives = mirror if mirror.startswith(("http:", "https:")) else GITHUB_URL
     chosen = (host.env[name] for name in INDEX_VARIABLES if host.env.get(name))
