@@ -77,15 +77,12 @@ def resolve(
     else:
         chosen, problem = Source(source), None
     uv, locked = _uv_versions(matrix, lock, said.append)
-    tags = _releases(matrix, lock, place, said.append, offline=problem is not None)
-    return Resolution(
-        source=chosen,
-        mirror=place,
-        trusts_mirror=trusts_mirror,
-        names=Names(releases=tags, uv=uv),
-        uv=locked,
-        said=tuple(said),
-    )
+    made = Resolution(source=chosen, mirror=place, trusts_mirror=trusts_mirror, uv=locked)
+    # What a uv found just now installs is a release that is known, too.
+    everything = made.completed(lock)
+    tags = _releases(matrix, everything, place, said.append, offline=problem is not None)
+    names = Names(releases=tags, uv=uv)
+    return made.model_copy(update={"names": names, "said": tuple(said)})
 
 
 def require_reachable(resolution: Resolution, matrix: Matrix, lock: Lock) -> None:

@@ -245,6 +245,7 @@ def _begin(asked: dict[str, Any], *, everything: bool) -> None:
         candidates = walk.uvs_between(first, last)
     else:
         uv = asked["uv"] or read.uv[-1]
+        uv = resolution.names.uv.get(uv, uv)
         candidates, said = walk.releases_between(first, last, uv, resolution, locked)
         notes += said
     if len(candidates) == 1 and not everything:

@@ -148,7 +148,7 @@ def test_a_killed_run_leaves_no_container_and_the_next_run_works(
     client: docker.DockerClient, run_pytest: Pytest, tmp_path: Path
 ) -> None:
     """SIGKILL to the whole process group: the containers end by themselves."""
-    arguments = ["--uv=0.7.6", "--base=debian13", "-n2"]
+    arguments = ["--uv=0.7.6", "--base=debian13", "--source=replica", "-n2"]
     with subprocess.Popen(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=PROJECT,

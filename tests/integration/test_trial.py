@@ -18,6 +18,10 @@ from tests.integration.conftest import PROJECT, Pytest, leftovers
 pytestmark = pytest.mark.engine
 
 
+ON = ("--source=replica",)
+"""Whether GitHub answers or not."""
+
+
 def pbs_matrix(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, as a user runs it."""
     program = "from harness.front import main; main()"
@@ -58,7 +62,7 @@ def test_what_a_trial_has_seen_and_added_is_then_what_the_matrix_expects(
     small: Path, run_pytest: Pytest, client: docker.DockerClient
 ) -> None:
     before = small.read_text()
-    done = pbs_matrix("try", "python-mscl==67.0.1.0", f"--matrix={small}", "--add")
+    done = pbs_matrix("try", "python-mscl==67.0.1.0", *ON, f"--matrix={small}", "--add")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "python-mscl imports in 4 of 6 environments, fails in 2" in done.stdout
     assert "6 compared with the loader's rules, 0 mispredicted" in done.stdout
@@ -78,7 +82,7 @@ def test_what_a_trial_has_seen_and_added_is_then_what_the_matrix_expects(
 
 def test_a_trial_of_something_right_ends_well(small: Path) -> None:
     done = pbs_matrix(
-        *("try", "markupsafe==3.0.2", f"--matrix={small}", "--uv=0.7.6", "--platform=x86_64")
+        *("try", "markupsafe==3.0.2", *ON, f"--matrix={small}", "--uv=0.7.6", "--platform=x86_64")
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "markupsafe imports in 1 of 1 environments" in done.stdout
@@ -98,7 +102,7 @@ def test_a_trial_of_something_right_ends_well(small: Path) -> None:
 def test_what_cannot_be_tried_is_told_in_one_message(
     small: Path, arguments: list[str], code: int, said: str
 ) -> None:
-    done = pbs_matrix("try", *arguments, f"--matrix={small}", "--add")
+    done = pbs_matrix("try", *arguments, *ON, f"--matrix={small}", "--add")
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -199,7 +199,7 @@ def run_pytest(folder: Path, *options: str, rules: str = "") -> subprocess.Compl
     (folder / "matrix.lock").write_text((PROJECT / "matrix.lock").read_text())
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--source=replica", *options]
         + [f"--matrix={folder / 'matrix.yaml'}", "cases"],
         check=False,
         capture_output=True,
