@@ -627,5 +627,110 @@ def fidelity(
     sys.exit(found.exit_code)
 
 
+@main.command()
+@click.argument("base", metavar="BASE", type=click.Path(path_type=Path))
+@click.argument("new", metavar="NEW", type=click.Path(path_type=Path))
+@click.option(
+    "--markdown",
+    "markdown_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write it for a comment on GitHub or a job's summary.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@told
+def compare(base: Path, new: Path, markdown_file: Path | None, as_json: bool) -> None:
+    """Say what changed between two results files, whatever matrix.yaml expects of either.
+
+    A cell regressed if it succeeded in BASE and fails in NEW. What may explain a change is told
+    beside it: another source, link model, archive, uv, wheel or base image.
+
+    Ends with 1 if something regressed, 2 if nothing could be compared, else 0.
+    """
+    from rich.console import Console
+
+    from harness import comparison, output, results
+
+    output.require_writable(markdown_file)
+    found = comparison.compare(results.read(base), results.read(new))
+    if markdown_file:
+        output.write(markdown_file, comparison.markdown(found).encode())
+        click.echo(f"wrote {markdown_file}", err=True)
+    if as_json:
+        click.echo(comparison.as_json(found))
+    else:
+        comparison.render(found, Console(highlight=False))
+    sys.exit(found.exit_code)
+
+
+@main.command()
+@click.argument(
+    "files", metavar="FILES...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "-o",
+    "--output",
+    "to",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Results file to write.",
+)
+@click.option(
+    "--expect",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Ids of the cells that there should be: one a line, or what `pytest --collect-only -q` "
+    "printed.",
+)
+@click.option("--profile", metavar="NAME", help="Expect the cells of this profile of the matrix.")
+@click.option(
+    "--source",
+    type=click.Choice(["replica", "upstream"]),
+    help="With --profile: where the interpreters of the run came from.",
+)
+@matrix_option
+@told
+def merge(
+    files: tuple[Path, ...],
+    to: Path,
+    expect: Path | None,
+    profile: str | None,
+    source: str | None,
+    matrix_file: Path,
+) -> None:
+    """Make one results file of several, such as the shards of a run.
+
+    Each cell is in it once, in an order that does not depend on that of the files. Of several lines
+    about a cell the last one counts, but an answer goes before none; different answers are
+    reported, and noted in the line. A line that is no result ends it, and nothing is written.
+
+    Ends with 1 if an expected cell is in no file; what there is is written all the same.
+    """
+    from harness import merging, output
+
+    if (profile is None) is not (source is None) or None not in (profile, expect):
+        raise ConfigurationError(
+            "what is expected is said by --expect FILE, or by --profile NAME with --source",
+            advice="Give the one or the other, or neither.",
+        )
+    output.require_writable(to)
+    expected = merging.expected_ids(expect) if expect else None
+    if profile is not None and source is not None:
+        from harness import lock, matrix
+        from harness.plan import plan
+        from harness.sources import Source
+
+        read, locked = matrix.load(matrix_file), lock.load(lock.path_for(matrix_file))
+        cells = plan(read, locked, profile=profile, source=Source(source))
+        expected = tuple(cell.id for cell in cells)
+    merged = merging.merge(files, expected)
+    output.write(to, merged.content)
+    for line in merging.report(merged):
+        click.echo(line)
+    click.echo(f"wrote {to}")
+    sys.exit(merged.exit_code)
+
+
 main.add_command(bisection.bisect)
 main.add_command(bisection.timeline)

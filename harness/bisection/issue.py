@@ -9,7 +9,6 @@ from typing import Any, assert_never
 from harness import explanation
 from harness.bisection import history, wording
 from harness.bisection.history import History
-from harness.bisection.markdown import block, code, details, table, word
 from harness.bisection.model import Axis, Candidate
 from harness.bisection.search import (
     Answer,
@@ -24,6 +23,7 @@ from harness.bisection.search import (
     Transition,
     WrongEnds,
 )
+from harness.markdown import block, code, details, table, word
 from harness.outcome import Reason
 from harness.results import Predicted, Result
 

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from harness.bisection import endings, history, issue, wording
 from harness.bisection.history import History
-from harness.bisection.markdown import without_passwords
 from harness.bisection.model import Inquiry, Trial
 from harness.bisection.search import (
     Cancelled,
@@ -22,6 +21,7 @@ from harness.bisection.search import (
     Range,
     WrongEnds,
 )
+from harness.markdown import without_passwords
 
 
 class BisectExit(IntEnum):

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from harness import releases
 from harness.bisection.history import History
-from harness.bisection.markdown import SHORT, clipped, without_passwords
 from harness.bisection.model import Axis, Trial, answer_of
 from harness.bisection.search import (
     Answer,
@@ -25,6 +24,7 @@ from harness.bisection.search import (
     Transition,
     WrongEnds,
 )
+from harness.markdown import SHORT, clipped, without_passwords
 
 PBS = "https://github.com/astral-sh/python-build-standalone"
 UV = "https://github.com/astral-sh/uv"

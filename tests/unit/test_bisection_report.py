@@ -16,7 +16,6 @@ from markdown_it.token import Token
 
 from harness import releases
 from harness.bisection import endings, issue, report
-from harness.bisection.markdown import block, clipped, code, word
 from harness.bisection.model import Axis, Candidate, Inquiry, Trial
 from harness.bisection.report import BisectExit
 from harness.bisection.search import (
@@ -30,6 +29,7 @@ from harness.bisection.search import (
     WrongEnds,
 )
 from harness.errors import ExitCode
+from harness.markdown import block, clipped, code, word
 from harness.outcome import Outcome
 from harness.releases import LinkModel
 from harness.results import Result

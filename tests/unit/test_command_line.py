@@ -84,7 +84,9 @@ def test_the_matrix_options_are_in_the_help() -> None:
         assert f"  {option}" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["doctor", "lock", "schema", "clean", "releases"])
+@pytest.mark.parametrize(
+    "command", ["doctor", "lock", "schema", "clean", "releases", "compare", "merge"]
+)
 def test_every_command_has_help(command: str) -> None:
     done = CliRunner().invoke(cli.main, [command, "--help"])
     assert done.exit_code == 0

@@ -35,6 +35,8 @@ LAYERS = [
     (("bisection.report", "bisection.journal", "bisection.model"), HEAVY),
     (("plan", "verdict", "outcome", "lock", "releases"), HEAVY),
     (("results", "table", "fidelity"), HEAVY),
+    (("markdown",), ("pydantic", "click", "rich", "yaml", *HEAVY)),
+    (("signature", "comparison", "merging"), ("click", *HEAVY)),
     (("index", "uvbinary", "replica", "interpreters", "extensions", "locking"), UPWARDS),
     (("catalogue", "releasing", "resolution", "downloads", "storage", "routes"), UPWARDS),
     # Only where it is asked something does a run need the network's modules.
