@@ -40,9 +40,11 @@ WORD = re.compile(rb"import\b")
 BEFORE = re.compile(rb"(?:.*[;:])?[ ]*(?:from\b[^#'\"]*)?")
 """What a line has before the word, where it may be an import rather than prose."""
 
+# Atomic groups, since Python 3.11.2, which is Debian 12's, gets a possessive repetition of a group
+# wrong: https://github.com/python/cpython/issues/101955.
 STRING_OR_COMMENT = re.compile(
-    rb'"""(?:[^"\\]++|\\.|"(?!""))*+(?:"""|\Z)|\'\'\'(?:[^\'\\]++|\\.|\'(?!\'\'))*+(?:\'\'\'|\Z)'
-    rb'|"(?:[^"\\\n]++|\\.)*+"?|\'(?:[^\'\\\n]++|\\.)*+\'?|#[^\n]*+',
+    rb'"""(?>(?:[^"\\]++|\\.|"(?!""))*)(?:"""|\Z)|\'\'\'(?>(?:[^\'\\]++|\\.|\'(?!\'\'))*)(?:\'\'\'|\Z)'
+    rb'|"(?>(?:[^"\\\n]++|\\.)*)"?|\'(?>(?:[^\'\\\n]++|\\.)*)\'?|#[^\n]*+',
     re.DOTALL,
 )
 BRACKETS = re.compile(rb"^[ ]*(?:from\b[^\n(]*\bimport|import)[ ]*\([^)]*", re.MULTILINE)

@@ -314,6 +314,13 @@ def _resume(which: str, asked: dict[str, Any]) -> None:
 
     output.require_writable(asked["report"])
     with journal.open(journal.find(which, unfinished=True)) as opened:
+        if journal.is_final(opened.ending):
+            # Cut short between its last answer and its report.
+            _say(f"{opened.inquiry.id} has come to its end")
+            ending = opened.ending
+            _finish(
+                opened.inquiry, opened.trials, ending, asked["report"], as_json=asked["as_json"]
+            )
         _say(f"going on with {opened.inquiry.id}: {len(opened.trials)} tested so far")
         _go(opened, asked)
 

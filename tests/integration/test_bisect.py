@@ -191,7 +191,7 @@ def test_a_killed_bisection_goes_on_where_it_stopped(own_answers: Path) -> None:
     asked = ["bisect", "--extension=python-mscl", "--bad=20250521", "--platform=x86_64"]
     asked += ["--timeline-up-to=0", "--check=0", "--retests=0", "--fresh", "--json", *ON]
     chance = Random(7)
-    arguments, kills, said = asked, 0, ""
+    arguments, kills, said, errors = asked, 0, "", ""
     for patience in (*(chance.uniform(2.0, 9.0) for _ in range(6)), 300.0):
         with subprocess.Popen(
             [*PROGRAM, *arguments],
@@ -202,15 +202,17 @@ def test_a_killed_bisection_goes_on_where_it_stopped(own_answers: Path) -> None:
             start_new_session=True,
         ) as process:
             try:
-                said, _ = process.communicate(timeout=patience)
+                said, errors = process.communicate(timeout=patience)
                 break
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
                 kills += 1
         if list((own_answers / "bisections").glob("*.jsonl")):
-            arguments = ["bisect", "--resume", "--fresh", "--json"]
+            name = journal(own_answers).stem
+            arguments = ["bisect", "--resume", name, "--fresh", "--json"]
     assert kills >= 2
+    assert said, errors
     assert report(said)["changes"] == [("20250409", "20250517")]
     places = places_of(journal(own_answers))
     assert len(places) == len(set(places)), "nothing that was written down is tested again"
