@@ -317,7 +317,7 @@ def _resume(which: str, asked: dict[str, Any]) -> None:
         if journal.is_final(opened.ending):
             # Cut short between its last answer and its report.
             _say(f"{opened.inquiry.id} has come to its end")
-            ending = opened.ending
+            ending = _ending_of(opened)
             _finish(
                 opened.inquiry, opened.trials, ending, asked["report"], as_json=asked["as_json"]
             )
