@@ -192,7 +192,7 @@ def test_a_killed_bisection_goes_on_where_it_stopped(own_answers: Path) -> None:
     asked += ["--timeline-up-to=0", "--check=0", "--retests=0", "--fresh", "--json", *ON]
     chance = Random(7)
     arguments, kills, said, errors = asked, 0, "", ""
-    for patience in (*(chance.uniform(2.0, 9.0) for _ in range(6)), 300.0):
+    for patience in (*(chance.uniform(1.5, 5.0) for _ in range(6)), 300.0):
         with subprocess.Popen(
             [*PROGRAM, *arguments],
             cwd=PROJECT,
