@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import docker
@@ -144,17 +144,22 @@ def installed(
     return extensions.provide(cell, project_lock, PROJECT, build_project).tree
 
 
-def leftovers(client: docker.DockerClient, run: str | None = None) -> list[str]:
-    """Names of this project's containers, of one run or of all whose process is dead."""
+def leftovers(
+    client: docker.DockerClient, run: str | None = None, *, pid: int | None = None
+) -> list[str]:
+    """Names of this project's containers: of a run, of a process, or of all that are dead.
+
+    Of all: other tests, which kill on purpose, leave some that end by themselves.
+    """
     found = client.containers.list(
         all=True, filters={"label": f"{engine.KIND}=cell"}, ignore_removed=True
     )
-    return [
-        container.name
-        for container in found
-        if (
-            container.labels[engine.RUN] == run
-            if run
-            else not owner.is_alive(container.labels[engine.OWNER])
-        )
-    ]
+
+    def is_meant(labels: Mapping[str, str]) -> bool:
+        if run is not None:
+            return labels[engine.RUN] == run
+        if pid is not None:
+            return labels[engine.OWNER].split()[3] == str(pid)
+        return not owner.is_alive(labels[engine.OWNER])
+
+    return [container.name for container in found if is_meant(container.labels)]

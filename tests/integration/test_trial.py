@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import docker
@@ -22,16 +23,28 @@ ON = ("--source=replica",)
 """Whether GitHub answers or not."""
 
 
-def pbs_matrix(*arguments: str) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A command that has ended, and which process it was."""
+
+    pid: int
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def pbs_matrix(*arguments: str) -> Done:
     """The command, as a user runs it."""
     program = "from harness.front import main; main()"
-    return subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
-        check=False,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=PROJECT,
-    )
+    ) as process:
+        said, errors = process.communicate()
+    return Done(pid=process.pid, returncode=process.returncode, stdout=said, stderr=errors)
 
 
 @pytest.fixture
@@ -77,7 +90,7 @@ def test_what_a_trial_has_seen_and_added_is_then_what_the_matrix_expects(
     ran = run_pytest(f"--matrix={small}", "--extension=python-mscl", "-q")
     assert ran.returncode == 0, ran.stdout
     assert "6 cells: 6 as expected (2 of them known breakage)" in ran.stdout
-    assert leftovers(client) == []
+    assert leftovers(client, pid=done.pid) == []
 
 
 def test_a_trial_of_something_right_ends_well(small: Path) -> None:
