@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from harness import containers, contents, inventory, routes, systems
+from harness import containers, inventory, routes, systems
 from harness.extensions import module_name, tree_name
 from harness.flavours import Flavour
 from harness.loader.files import Files
@@ -70,7 +70,7 @@ def foresee(cell: Cell, prepared: Prepared, loader: Loader | None = None) -> For
     place = f"{containers.EXTENSIONS}/{tree_name(cell)}"
     installed = inventory.load(tree / "files.json").below(place)
     system = systems.load(environment.system)
-    there = contents.load(python.look).inventory.below(home)
+    there = python.inside.inventory.below(home)
     files = system.files | there.files | installed.files
     program = f"{home}/bin/python{interpreter.python}"
     library_path = f"{home}/lib" if cell.remedy is Remedy.LD_LIBRARY_PATH else ""

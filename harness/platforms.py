@@ -30,11 +30,6 @@ class Platform(StrEnum):
         return f"{self.value}-linux-gnu"
 
     @property
-    def uv_python(self) -> str:
-        """Tail of uv's Python key, as in ``cpython-3.13-linux-x86_64-gnu``."""
-        return f"linux-{self.value}-gnu"
-
-    @property
     def architecture(self) -> Architecture:
         """What its ELF files say."""
         return {Platform.X86_64: X86_64, Platform.AARCH64: AARCH64}[self]

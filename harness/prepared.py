@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from harness import contents
+from harness.contents import Contents
 from harness.extensions import tree_name
 from harness.images import Image
 from harness.outcome import Stage
@@ -33,11 +35,11 @@ class PreparedInterpreter(_Model):
     """File name of the archive."""
     sha256: str
     route: Route
-    linked: LinkModel | None
-    """As read from its files; None where that cannot be told, with the words for it."""
-    linked_because: str
-    is_replica: bool
-    """Whether it is one, wherever it came from."""
+
+    @property
+    def inside(self) -> Contents:
+        """What is in its archive."""
+        return contents.load(self.look)
 
 
 class PreparedEnvironment(_Model):
@@ -103,7 +105,7 @@ class Prepared(_Model):
     def linked(self, cell: Cell) -> LinkModel | None:
         """How the interpreter that runs is linked, as its files say."""
         found = self.running(cell)
-        return found.linked if found else None
+        return found.inside.linked if found else None
 
     def pins(self, cell: Cell) -> dict[str, object]:
         """Everything that a cell's outcome rests on, by digest or version."""
@@ -136,7 +138,7 @@ def _pins_of(interpreter: PreparedInterpreter | None) -> dict[str, object]:
         "archive": interpreter and interpreter.archive,
         "archive_sha256": interpreter and interpreter.sha256,
         "archive_by": interpreter and interpreter.route,
-        "archive_is_replica": interpreter and interpreter.is_replica,
+        "archive_is_replica": interpreter and interpreter.inside.is_replica,
     }
 
 

@@ -19,7 +19,6 @@ from docker.errors import DockerException
 from harness import (
     binfmt,
     containers,
-    contents,
     engine,
     extensions,
     interpreters,
@@ -242,17 +241,17 @@ def surprises(cells: Iterable[Cell], prepared: Prepared) -> list[str]:
         found = prepared.environments[environment.id].interpreter
         if interpreter.source is not Source.UPSTREAM or found is None:
             continue
-        misnamed = contents.load(found.look).misnamed
-        if misnamed and not found.is_replica:
-            said[interpreter, misnamed] = (
-                f"{found.archive} is CPython {contents.load(found.look).version} inside"
+        inside = found.inside
+        if inside.misnamed and not inside.is_replica:
+            said[interpreter, inside.misnamed] = (
+                f"{found.archive} is CPython {inside.version} inside"
             )
-        if found.linked is interpreter.link_model or interpreter.flavour is Flavour.MUSL:
+        if inside.linked is interpreter.link_model or interpreter.flavour is Flavour.MUSL:
             continue
-        what = f"{found.linked}" if found.linked else "in a way that is not known here"
+        what = f"{inside.linked}" if inside.linked else "in a way that is not known here"
         said[interpreter, ""] = (
-            f"{found.archive} is linked {what} ({found.linked_because}), but the table of releases "
-            f"says {interpreter.link_model}: this is news, or harness/data/link_models.tsv is wrong"
+            f"{found.archive} is linked {what} ({inside.linked_because}), but the table of "
+            f"releases says {interpreter.link_model}: this is news, or harness/data/link_models.tsv is wrong"
         )
     return list(said.values())
 
@@ -314,7 +313,6 @@ def _environment(
         uv = uvbinary.fetch(wheel)
         made = archive(interpreter)
         look = interpreters.look_into(made)
-        inside = contents.load(look)
         own = uvbinary.fetch(lock.uv_wheel(environment.uv, Platform.host() or interpreter.platform))
         installation = routes.choose(
             environment.uv, interpreter, made, own, trusts_mirror=trusts_mirror
@@ -333,9 +331,6 @@ def _environment(
                 archive=made.name,
                 sha256=made.sha256,
                 route=installation.route,
-                linked=inside.linked,
-                linked_because=inside.linked_because,
-                is_replica=inside.is_replica,
             ),
             uv_sha256=wheel.sha256,
             before=before,

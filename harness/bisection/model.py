@@ -9,17 +9,14 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.bisection.search import Answer, Direction
 from harness.flavours import Flavour
-from harness.matrix import Kind
 from harness.outcome import Reason
+from harness.plan import SUCCESS
 from harness.platforms import Platform
 from harness.results import Result
 from harness.sources import Source
 
 SCHEMA: Literal[1] = 1
 """Version of what is kept."""
-
-CRASHES = (Reason.CRASH,)
-"""What an emulator may have done itself, so that it is tried again there."""
 
 
 class _Model(BaseModel):
@@ -125,9 +122,6 @@ class Trial(_Model):
     """What happened on the way, such as a crash of the emulator that was tried again."""
 
 
-SUCCESS = {Kind.EXTENSION: Reason.IMPORTS, Kind.CHECK: Reason.PASSES}
-
-
 def signature_of(result: Result) -> Signature:
     """The failure that a result shows."""
     return Signature(reason=result.outcome, missing_library=result.missing_library)
@@ -137,7 +131,7 @@ def answer_of(result: Result, signature: Signature | None) -> Answer:
     """What a result says. ``signature``: the failure that is asked about; None: any."""
     if not result.outcome.was_tried:
         return Answer.UNTESTABLE
-    if result.outcome is SUCCESS[result.kind]:
+    if result.outcome is SUCCESS[result.kind].reason:
         return Answer.GOOD
     if signature is None or signature_of(result) == signature:
         return Answer.BAD

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from harness import trial
 from harness.bisection import answers
-from harness.bisection.model import CRASHES, Inquiry, Trial, answers_of
+from harness.bisection.model import Inquiry, Trial, answers_of
 from harness.bisection.search import Cancelled, Ending, Question, Step, cancelled, decide
 from harness.bisection.walk import Walk
 from harness.errors import EngineMissingError, EnginePermissionError, HarnessError, NotOfferedError
-from harness.outcome import Outcome, Stage, not_applicable, untestable
+from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Cell
 from harness.prepared import Prepared
 from harness.results import Result, result_of
@@ -151,10 +151,10 @@ class Session:
             (result,) = self.laboratory.run((cell,), prepared, trial.as_observed)
             if result.stage is Stage.ENGINE:
                 raise EngineLostError(result.message.splitlines()[0])
-            if result.outcome not in CRASHES or not emulated or not left:
+            if result.outcome is not Reason.CRASH or not emulated or not left:
                 break
             notes.append(f"it crashed under QEMU {emulated}, which may be QEMU's own doing")
-        if notes and result.outcome in CRASHES:
+        if notes and result.outcome is Reason.CRASH:
             notes.append(f"it crashed {len(notes) + 1} times of {len(notes) + 1}")
         return result, notes
 

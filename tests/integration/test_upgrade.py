@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from docker.models.containers import Container
 
-from harness import archives, images, interpreters, uvbinary
+from harness import archives, images, interpreters, routes, uvbinary
 from harness.containers import Containers
 from harness.interpreters import Archive
 from harness.lock import Lock
@@ -104,7 +104,7 @@ class Machine:
 
     def interpreter(self, version: str) -> str:
         """sha256 of the interpreter that is in place for a patch version."""
-        path = f"/opt/python/cpython-{version}-{self.platform.uv_python}/bin/python3.13"
+        path = f"{routes.folder(of(LAST_BUILD, self.platform), version)}/bin/python3.13"
         code, said = self.run("sha256sum", path)
         assert code == 0, said
         return said.split()[0]
@@ -303,7 +303,7 @@ def test_the_real_metadata_has_a_mended_build_of_the_old_patch_version(
     metadata = images.downloads_json(of(old.release, platform), as_it_was)
     program = uvbinary.fetch(project_lock.uv_wheel(uv, platform))
     machine.put({"new/uv": program}, {"new/downloads.json": metadata})
-    machine.run("rm", "-rf", f"/opt/python/cpython-{machine.old.version}-{platform.uv_python}")
+    machine.run("rm", "-rf", routes.folder(of(old.release, platform), machine.old.version))
     installing = machine.run(
         *("uv", "python", "install", old.version),
         UV_PYTHON_DOWNLOADS_JSON_URL="/opt/new/downloads.json",

@@ -98,9 +98,6 @@ def foresee(tmp_path: Path) -> Callable[..., Foreseen | None]:
                 archive="x.tar.gz",
                 sha256="x",
                 route=Route.DOWNLOADS_JSON,
-                linked=None,
-                linked_because="",
-                is_replica=True,
             )
             return PreparedEnvironment(image=IMAGE, system=noted, interpreter=installed)
 

@@ -18,7 +18,6 @@ from harness.outcome import Stage
 from harness.plan import Environment, Interpreter
 from harness.platforms import Platform
 from harness.prepared import PreparedEnvironment, PreparedExtension
-from harness.releases import LinkModel
 from harness.routes import Installation, Route
 from tests.unit.made_contents import INSIDE
 from tests.unit.sample_cell import sample_cell, upgraded_cell
@@ -118,9 +117,6 @@ def test_an_environment_is_its_uv_and_interpreter_on_its_base(
         "archive": "20250517.tar.gz",
         "sha256": "of 20250517",
         "route": Route.DOWNLOADS_JSON,
-        "linked": LinkModel.STATIC,
-        "linked_because": "it has no search path",
-        "is_replica": True,
     }
 
 
