@@ -251,7 +251,8 @@ def surprises(cells: Iterable[Cell], prepared: Prepared) -> list[str]:
         what = f"{inside.linked}" if inside.linked else "in a way that is not known here"
         said[interpreter, ""] = (
             f"{found.archive} is linked {what} ({inside.linked_because}), but the table of "
-            f"releases says {interpreter.link_model}: this is news, or harness/data/link_models.tsv is wrong"
+            f"releases says {interpreter.link_model}: this is news, or "
+            "harness/data/link_models.tsv is wrong"
         )
     return list(said.values())
 
