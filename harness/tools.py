@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sysconfig
+import time
 from collections.abc import Mapping, Sequence
 from importlib import util
 from pathlib import Path
@@ -17,6 +19,9 @@ LAST_LINES = 15
 
 TIMEOUT = 900
 """Seconds that any program may take; none needs a tenth of it."""
+
+BUSY = 10
+"""Seconds that a program may be found open for writing before that is an error."""
 
 
 def find(name: str, *, advice: str) -> str:
@@ -60,21 +65,10 @@ def run(
     :class:`harness.errors.DiskFullError` where those say that the disk is full.
     """
     words = [str(argument) for argument in arguments]
+    # What the user has set for a uv of their own must not change what ours answers.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON"))}
     try:
-        with subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            cwd=directory,
-            # What the user has set for a uv of their own must not change what ours answers.
-            env={
-                **{k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON"))},
-                **(environment or {}),
-            },
-        ) as process:
+        with _started(words, {**inherited, **(environment or {})}, directory) as process:
             try:
                 output, errors = process.communicate(text, timeout=timeout)
             except BaseException as error:
@@ -104,6 +98,34 @@ def run(
             advice="`pbs-matrix doctor` checks what this needs.",
         )
     return output
+
+
+def _started(
+    words: list[str], environment: dict[str, str], directory: Path | None
+) -> subprocess.Popen[str]:
+    """Start a program that may just have been written.
+
+    What another thread starts meanwhile inherits the descriptor that the program was written
+    through, until it is a program itself; so long the kernel starts no file that is open for
+    writing. There is nothing to do but wait (https://go.dev/issue/22315).
+    """
+    last = time.monotonic() + BUSY
+    while True:
+        try:
+            return subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                cwd=directory,
+                env=environment,
+            )
+        except OSError as error:
+            if error.errno != errno.ETXTBSY or time.monotonic() > last:
+                raise
+            time.sleep(0.02)
 
 
 def compile_c(
