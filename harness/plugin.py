@@ -24,8 +24,9 @@ from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable
 from harness.plan import SUCCESS, Cell, Selection, plan
 from harness.releases import LinkModel
-from harness.results import Result, Writer, result_of
+from harness.results import Result, Writer, properties, result_of
 from harness.sources import AUTO, Source
+from harness.timing import Stopwatch, Timing
 from harness.verdict import Status, explain, judge
 
 if TYPE_CHECKING:
@@ -198,12 +199,14 @@ class Run:
         """Run a cell, keep its result for the report, and fail or skip as that asks for."""
         prediction: Prediction | None = None
         linked: LinkModel | None = None
+        timing: Timing | None = None
         if cell.not_applicable is not None:
             outcome = not_applicable(Stage.INTERPRETER, cell.not_applicable)
             pins: dict[str, object] = {}
         else:
             from harness import cells, foreseen
 
+            stopwatch = Stopwatch()
             foresight = foreseen.foresee(cell, self.prepared)
             outcome = cells.observe(cell, self.prepared, self._containers)
             pins = self.prepared.pins(cell)
@@ -215,7 +218,8 @@ class Run:
                     outcome = cells.explained(
                         cell, outcome, foresight, self.prepared, self._containers
                     )
-        self.last = result_of(cell, outcome, pins, prediction, linked=linked)
+            timing = stopwatch.read(self.prepared.seconds(cell))
+        self.last = result_of(cell, outcome, pins, prediction, linked=linked, timing=timing)
         said = explain(outcome, cell.expected, prediction)
         match judge(outcome, cell.expected, prediction):
             case Status.AS_EXPECTED:
@@ -441,6 +445,8 @@ def pytest_runtest_makereport(
     run = item.config.stash.get(RUN, None)
     if call.when == "call" and run is not None and run.last is not None:
         setattr(report, RESULT, run.last.model_dump_json())
+        # For pytest's own --junit-xml, which takes them from the report of the teardown to come.
+        item.user_properties += properties(run.last)
         run.last = None
     return report
 

@@ -56,6 +56,8 @@ class PreparedEnvironment(_Model):
     problem: str = ""
     not_applicable: bool = False
     """Whether ``problem`` says that there is no such interpreter, rather than what failed."""
+    seconds: float | None = None
+    """Wall time that it took to be made or found."""
 
 
 class PreparedExtension(_Model):
@@ -122,6 +124,10 @@ class Prepared(_Model):
             "qemu": self.emulators[cell.environment.interpreter.platform],
             "engine": self.engine_version,
         }
+
+    def seconds(self, cell: Cell) -> float | None:
+        """Wall time that a cell's environment took to be made or found."""
+        return self.environments[cell.environment.id].seconds
 
     def save(self, path: Path) -> None:
         """Write the file that :meth:`load` reads."""

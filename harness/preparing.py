@@ -186,13 +186,14 @@ def _prepare(
             failures,
             trusts_mirror=resolution.trusts_mirror,
         )
+        made = made.model_copy(update={"seconds": round(time.monotonic() - start, 3)})
         counted = f"[{next(counter)}/{len(all_environments)}] image {environment.id}"
         if made.not_applicable:
             say(f"{counted}: not applicable: {made.problem}")
         elif made.image is None:
             say(f"{counted}: untestable ({made.failed_stage}): {made.problem}")
         else:
-            say(f"{counted}: ready in {time.monotonic() - start:.1f} s")
+            say(f"{counted}: ready in {made.seconds:.1f} s")
         return made
 
     # Emulated builds take longest, so they go first.

@@ -20,13 +20,15 @@ from harness.prediction import Prediction
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.sources import Source
+from harness.timing import Timing
 from harness.verdict import Status, judge
 
-SCHEMA: Literal[4] = 4
+SCHEMA: Literal[5] = 5
 """Version of a line's format.
 
 2 has checks, remedies that upgrade and what does not apply; 3 has predictions; 4 has flavours,
-what ``latest`` was, and how the interpreter that ran is linked.
+what ``latest`` was, and how the interpreter that ran is linked; 5 has when a cell ran, and how long
+it took.
 """
 
 
@@ -48,7 +50,7 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # One name for "schema" in the file; BaseModel has an attribute of that name.
-    schema_version: Literal[1, 2, 3, 4] = SCHEMA
+    schema_version: Literal[1, 2, 3, 4, 5] = SCHEMA
     id: str
     uv: str
     uv_asked: str = ""
@@ -84,6 +86,12 @@ class Result(BaseModel):
     status: Status
     seconds: float | None
     """Wall time of the import or check inside the container."""
+    started: str | None = None
+    """When the cell began: UTC, ISO 8601; None in lines of older schemas, as with those below."""
+    took: float | None = None
+    """Seconds on the host, the start of its container included, its preparation not."""
+    prepared_in: float | None = None
+    """Seconds that its environment's image took to be made or found in this run."""
     evidence: dict[str, Any]
     pins: dict[str, Any]
 
@@ -100,6 +108,7 @@ def result_of(
     prediction: Prediction | None = None,
     *,
     linked: LinkModel | None = None,
+    timing: Timing | None = None,
 ) -> Result:
     """The line for a cell and what happened in it."""
     interpreter = cell.environment.interpreter
@@ -132,6 +141,9 @@ def result_of(
         predicted=predicted(prediction) if prediction else None,
         status=judge(outcome, cell.expected, prediction),
         seconds=outcome.seconds,
+        started=timing.started if timing else None,
+        took=timing.took if timing else None,
+        prepared_in=timing.prepared_in if timing else None,
         evidence=outcome.evidence,
         pins=pins,
     )
@@ -146,6 +158,24 @@ def predicted(prediction: Prediction) -> Predicted:
         needed_by=prediction.needed_by,
         searched=search.directories if search else (),
     )
+
+
+PROPERTIES = (
+    *("kind", "extension", "uv", "python", "release", "flavour", "link_model", "linked"),
+    *("platform", "base", "source", "is_replica", "remedy", "upgraded_from"),
+    *("stage", "outcome", "missing_library", "expected", "status"),
+)
+"""What is told of a cell in JUnit XML, in the words of the results file."""
+
+
+def properties(result: Result) -> list[tuple[str, object]]:
+    """A cell's axes and outcome, for ``<property>`` elements; what has no value is left out."""
+    found = ((name, getattr(result, name)) for name in PROPERTIES)
+    return [(name, _word(value)) for name, value in found if value is not None]
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class Writer:

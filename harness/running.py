@@ -25,6 +25,7 @@ from harness.prepared import Prepared
 from harness.progress import SILENT, Progress
 from harness.resolution import Resolution
 from harness.results import Result, result_of
+from harness.timing import Stopwatch
 
 Say = Callable[[str], None]
 Expecting = Callable[[Cell, Outcome], Cell]
@@ -135,6 +136,7 @@ def run(
 
 def observe(cell: Cell, prepared: Prepared, pool: Containers, expecting: Expecting) -> Result:
     """A cell's result, explained where a library is missing."""
+    stopwatch = Stopwatch()
     foresight = foreseen.foresee(cell, prepared)
     outcome = cells.observe(cell, prepared, pool)
     foresight = foresight and foresight.given(outcome)
@@ -147,4 +149,5 @@ def observe(cell: Cell, prepared: Prepared, pool: Containers, expecting: Expecti
         prepared.pins(cell),
         prediction,
         linked=prepared.linked(cell),
+        timing=stopwatch.read(prepared.seconds(cell)),
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from harness import signature
 from harness.bisection.search import Answer, Direction
 from harness.flavours import Flavour
-from harness.outcome import Reason
 from harness.plan import SUCCESS
 from harness.platforms import Platform
 from harness.results import Result
+from harness.signature import Signature
 from harness.sources import Source
 
 SCHEMA: Literal[1] = 1
@@ -48,18 +50,6 @@ class Candidate(_Model):
     def name(self) -> str:
         """What it is called: the release's tag if that is walked, else the uv version."""
         return self.release or self.uv
-
-
-class Signature(_Model):
-    """The failure that is asked about; another one is no answer."""
-
-    reason: Reason
-    missing_library: str | None = None
-
-    @property
-    def words(self) -> str:
-        """Such as ``missing-library libpython3.13.so.1.0``."""
-        return f"{self.reason} {self.missing_library}" if self.missing_library else self.reason
 
 
 class Inquiry(_Model):
@@ -123,17 +113,20 @@ class Trial(_Model):
 
 
 def signature_of(result: Result) -> Signature:
-    """The failure that a result shows."""
-    return Signature(reason=result.outcome, missing_library=result.missing_library)
+    """The failure that a result shows, by stage, reason and library.
+
+    What an exception says beside these may differ from release to release.
+    """
+    return replace(signature.of(result), message="")
 
 
-def answer_of(result: Result, signature: Signature | None) -> Answer:
-    """What a result says. ``signature``: the failure that is asked about; None: any."""
+def answer_of(result: Result, asked: Signature | None) -> Answer:
+    """What a result says. ``asked``: the failure that is asked about; None: any."""
     if not result.outcome.was_tried:
         return Answer.UNTESTABLE
     if result.outcome is SUCCESS[result.kind].reason:
         return Answer.GOOD
-    if signature is None or signature_of(result) == signature:
+    if asked is None or signature_of(result) == asked:
         return Answer.BAD
     return Answer.UNTESTABLE
 
@@ -154,9 +147,9 @@ def asked_about(inquiry: Inquiry, trials: tuple[Trial, ...]) -> Signature | None
 
 def answers_of(inquiry: Inquiry, trials: tuple[Trial, ...]) -> dict[int, tuple[Answer, ...]]:
     """What was answered of each candidate, in the order in which it was."""
-    signature = asked_about(inquiry, trials)
+    asked = asked_about(inquiry, trials)
     found: dict[int, tuple[Answer, ...]] = {}
     for trial in trials:
-        answer = answer_of(trial.result, signature)
+        answer = answer_of(trial.result, asked)
         found[trial.place] = (*found.get(trial.place, ()), answer)
     return found

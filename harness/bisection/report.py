@@ -101,7 +101,12 @@ def as_json(
         "exit_code": exit_code(ending),
         "sentence": wording.sentence(seen, ending),
         "warnings": ending.warnings,
-        "bad_is": seen.signature.model_dump(mode="json") if seen.signature else None,
+        "bad_is": seen.signature
+        and {
+            "stage": seen.signature.stage,
+            "reason": seen.signature.reason,
+            "missing_library": seen.signature.missing_library,
+        },
         "transitions": [
             {
                 "last": side(change.last),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import docker
 import pytest
@@ -221,6 +222,42 @@ def test_collecting_does_not_touch_a_results_file(run_pytest: Pytest, tmp_path: 
     file.write_text("of an earlier run\n")
     assert run_pytest("--collect-only", "-q", f"--results={file}").returncode == 0
     assert file.read_text() == "of an earlier run\n"
+
+
+def test_junit_xml_has_the_axes_and_the_outcome_of_each_cell(
+    run_pytest: Pytest, tmp_path: Path
+) -> None:
+    """By pytest's own writer, with one process and with workers; what a cell needs is timed too."""
+    for workers in ("-n0", "-n2"):
+        junit, file = tmp_path / "junit.xml", tmp_path / "results.jsonl"
+        done = run_pytest(
+            *("--uv=0.7.6", "--base=debian13", "--extension=python-mscl", workers),
+            *(f"--junit-xml={junit}", f"--results={file}"),
+        )
+        assert done.returncode == 0, done.stdout
+        results = results_by_id(file)
+        cases = {
+            str(case.get("name")): {
+                str(one.get("name")): str(one.get("value")) for one in case.iter("property")
+            }
+            for case in ElementTree.parse(junit).iter("testcase")
+        }
+        assert cases.keys() == {f"test_import[{name}]" for name in results}
+        for name, result in results.items():
+            told = cases[f"test_import[{name}]"]
+            assert told["platform"] == result.platform
+            assert (told["uv"], told["release"], told["link_model"]) == (
+                "0.7.6",
+                "20250517",
+                "static",
+            )
+            assert (told["outcome"], told["status"]) == ("missing-library", "as-expected")
+            assert told["missing_library"] == "libpython3.13.so.1.0"
+            assert told["is_replica"] == "true"
+            assert "upgraded_from" not in told
+            assert (result.started or "").endswith("+00:00")
+            assert (result.took or 0) > (result.seconds or 0) > 0
+            assert result.prepared_in
 
 
 def test_results_carry_every_pin(run_pytest: Pytest, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from harness.bisection.model import (
     Axis,
     Candidate,
     Inquiry,
-    Signature,
     Trial,
     answer_of,
     answers_of,
@@ -30,6 +29,7 @@ from harness.plan import Cell
 from harness.platforms import Platform
 from harness.results import Result, result_of
 from harness.running import Laboratory
+from harness.signature import Signature
 from harness.sources import Source
 from tests.unit.sample_cell import sample_cell
 
@@ -314,7 +314,7 @@ def test_the_failure_that_is_asked_about_is_that_of_the_bad_end() -> None:
     assert asked_about(inquiry(), ()) is None
     trials = (trial(0, FINE), trial(3, OTHER), trial(7, GONE))
     assert asked_about(inquiry(), trials) == Signature(
-        reason=Reason.MISSING_LIBRARY, missing_library=LIBPYTHON
+        stage=Stage.IMPORT, reason=Reason.MISSING_LIBRARY, missing_library=LIBPYTHON
     )
     assert asked_about(inquiry(any_failure=True), trials) is None
     assert answers_of(inquiry(), trials) == {

@@ -142,20 +142,21 @@ def test_a_line_of_schema_1_is_read_as_what_it_was_then(tmp_path: Path) -> None:
     assert (read.flavour, read.release_asked, read.linked) == (Flavour.STRIPPED, "default", None)
     later = {"schema_version", "kind", "upgraded_from", "predicted"}
     later |= {"flavour", "uv_asked", "release_asked", "linked"}
+    later |= {"started", "took", "prepared_in"}
     assert read.model_dump(mode="json", exclude=later) == RESULT
 
 
 def test_lines_of_all_schemas_may_be_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    lines = [{"schema_version": version, **RESULT} for version in (1, 3, 2, 4, 1)]
+    lines = [{"schema_version": version, **RESULT} for version in (1, 3, 2, 5, 4, 1)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert [read.schema_version for read in results.read(path)] == [1, 3, 2, 4, 1]
+    assert [read.schema_version for read in results.read(path)] == [1, 3, 2, 5, 4, 1]
 
 
-def test_a_new_line_says_that_it_is_of_schema_4(tmp_path: Path) -> None:
+def test_a_new_line_says_that_it_is_of_schema_5(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     written(path, result_of(sample_cell(), untestable(Stage.IMAGE, ""), {}))
-    assert json.loads(path.read_text())["schema_version"] == 4
+    assert json.loads(path.read_text())["schema_version"] == 5
 
 
 def test_a_prediction_is_written_beside_what_was_observed(tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ BAD_LINES: dict[str, bytes] = {
     "a number": b"3",
     "unknown key": json.dumps({**RESULT, "more": 1}).encode(),
     "missing key": json.dumps({key: RESULT[key] for key in RESULT if key != "uv"}).encode(),
-    "schema of the future": json.dumps({**RESULT, "schema_version": 5}).encode(),
+    "schema of the future": json.dumps({**RESULT, "schema_version": 6}).encode(),
     "schema as text": json.dumps({**RESULT, "schema_version": "2"}).encode(),
     "unknown kind": json.dumps({**RESULT, "kind": "wheel"}).encode(),
     "unknown status": json.dumps({**RESULT, "status": "great"}).encode(),
