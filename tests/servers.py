@@ -146,17 +146,19 @@ def add_image(server: Server, repository: str, root: Path, architectures: list[s
 
 
 def tiny_wheel(name: str, version: str, tag: str, files: dict[str, str] | None = None) -> bytes:
-    """The bytes of a wheel with some text files."""
+    """The bytes of a wheel with some text files; of the same ones, the same bytes."""
     packed = io.BytesIO()
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(packed, "w") as archive:
-        for path, text in (files or {f"{name}.py": "answer = 42\n"}).items():
-            archive.writestr(path, text)
-        archive.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
-        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}\n")
-        archive.writestr(f"{info}/RECORD", "")
+        content = {
+            **(files or {f"{name}.py": "answer = 42\n"}),
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nTag: {tag}\n",
+            f"{info}/RECORD": "",
+        }
+        for path, text in content.items():
+            # The same text gives the same bytes, whenever it is written.
+            archive.writestr(zipfile.ZipInfo(path), text)
     return packed.getvalue()
 
 
