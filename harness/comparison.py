@@ -343,6 +343,8 @@ def _causes(base: Result, new: Result) -> Iterator[Cause]:
     if base.linked and new.linked and base.linked is not new.linked:
         yield Cause(what="linked", base=base.linked, new=new.linked)
     yield from _pins(base.pins, new.pins, "")
+    if "qemu" in base.pins and "qemu" in new.pins and base.pins["qemu"] != new.pins["qemu"]:
+        yield Cause(what="processor", base=_processor(base), new=_processor(new))
     one, other = base.pins.get("before"), new.pins.get("before")
     if isinstance(one, dict) and isinstance(other, dict):
         yield from _pins(one, other, " before the upgrade")
@@ -356,6 +358,12 @@ def _source(result: Result) -> str:
         return "the published archive"
     disguised = result.source is not Source.REPLICA
     return "a replica under the release's name" if disguised else "a replica"
+
+
+def _processor(result: Result) -> str:
+    """Whether a real one or an emulated one ran the cell."""
+    version = result.pins["qemu"]
+    return "native" if version is None else f"QEMU {version}"
 
 
 def _pins(base: Mapping[str, Any], new: Mapping[str, Any], when: str) -> Iterator[Cause]:

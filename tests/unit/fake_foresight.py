@@ -38,3 +38,6 @@ class Prepared:
 
     def linked(self, cell: Cell) -> LinkModel:
         return LinkModel.STATIC
+
+    def seconds(self, cell: Cell) -> float:
+        return 1.5

@@ -233,6 +233,7 @@ PINS: dict[str, Any] = {
     "wheels": {"x-1.whl": "d" * 64, "y-1.whl": "e" * 64},
     "before": {"archive_sha256": "a" * 64, "uv_sha256": "b" * 64},
     "image": "1",
+    "qemu": None,
 }
 
 
@@ -241,6 +242,7 @@ PINS: dict[str, Any] = {
     [
         ({}, []),
         ({"image": "2"}, []),
+        ({"qemu": "10.0"}, ["processor: native → QEMU 10.0"]),
         ({"archive_sha256": "f" * 64}, [f"archive: {'a' * 12} → {'f' * 12}"]),
         ({"uv_sha256": "f" * 64}, [f"uv: {'b' * 12} → {'f' * 12}"]),
         ({"base_digest": "f" * 64}, [f"base image: {'c' * 12} → {'f' * 12}"]),
