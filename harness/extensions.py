@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from harness import buildsystem, cache, elf, index, inventory, replica, tools, yamlfile
+from harness import buildsystem, cache, elf, index, inventory, project, replica, tools, yamlfile
 from harness.errors import ConfigurationError, NoSuchWheelError, ToolError
 from harness.lock import Lock
 from harness.matrix import Check, Extension
@@ -25,9 +25,6 @@ from harness.remedies import Remedy
 
 RECIPE = 5
 """Counts up whenever this module makes other bytes from the same sources."""
-
-PROJECT = Path(__file__).parent.parent
-"""Where the project's own samples are."""
 
 RECIPE_FILE = "extension.yaml"
 """Calls of the C compiler; a folder without one is a project that its own back end builds."""
@@ -220,7 +217,7 @@ def _check(check: Check, beside: Path) -> Path:
 
 def find(path: str, beside: Path, *, advice: str) -> Path:
     """A file or folder that a matrix file names: relative to it, else one of the project's own."""
-    for start in (beside, PROJECT):
+    for start in (beside, project.ROOT):
         if (start / path).exists():
             return (start / path).resolve()
     raise ConfigurationError(

@@ -31,7 +31,7 @@ def make(matrix: Matrix, say: Callable[[str], None], *, beside: Path) -> Lock:
     versions = tuple(version for version in named if not LATEST.fullmatch(version))
     pythons = _union(entries, "python")
     platforms = _platforms(matrix)
-    wanted = _requirements(matrix, platforms, beside)
+    wanted = requirements(matrix, platforms, beside)
 
     before = lock_uv(matrix.upgrade_from, matrix) if matrix.upgrade_from else None
 
@@ -57,7 +57,7 @@ def make(matrix: Matrix, say: Callable[[str], None], *, beside: Path) -> Lock:
     return Lock(uv=uv, wheels=wheels)
 
 
-def _requirements(
+def requirements(
     matrix: Matrix, platforms: tuple[Platform, ...], beside: Path
 ) -> tuple[tuple[str, Platform], ...]:
     """Every requirement to lock, with its platform.

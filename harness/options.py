@@ -10,9 +10,8 @@ from typing import ParamSpec
 
 import click
 
+from harness import project
 from harness.errors import HarnessError
-
-PROJECT = Path(__file__).parent.parent
 
 P = ParamSpec("P")
 
@@ -35,8 +34,8 @@ matrix_option = click.option(
     "--matrix",
     "matrix_file",
     type=click.Path(path_type=Path),
-    default=PROJECT / "matrix.yaml",
-    show_default="the project's own",
+    default=lambda: project.matrix_beside(Path()),
+    show_default="matrix.yaml of this folder, else the project's own",
     help="Matrix file.",
 )
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from functools import cache as cache_in_process
-from pathlib import Path
 
-from harness import cache
+from harness import cache, project
 from harness.plan import Cell
 from harness.prepared import Prepared
 from harness.results import Result
 
 KIND = "answers"
 
-PROJECT = Path(__file__).parents[2]
-
 
 @cache_in_process
 def harness_version() -> str:
     """Digest of everything that a verdict is made by: this package, and what runs in containers."""
-    files = [*(PROJECT / "harness").rglob("*.py"), *(PROJECT / "images").rglob("*")]
-    return cache.digest({str(f.relative_to(PROJECT)): cache.file_digest(f)
-                         for f in sorted(files) if f.is_file()})  # fmt: skip
+    return cache.digest({name: cache.file_digest(file) for name, file in project.code().items()})
 
 
 def key(cell: Cell, prepared: Prepared) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import engine, lock, matrix, running, table, trial
+from harness import engine, lock, matrix, project, running, table, trial
 from harness.check import baseline
 from harness.check.builds import Libc, Machine, Python
 from harness.check.verdicts import Cell, Finding, Verdict
@@ -20,8 +20,6 @@ from harness.resolution import Resolution
 from harness.results import Result
 from harness.sources import Source
 from harness.trial import Trial
-
-PROJECT = Path(__file__).parent.parent.parent
 
 LOADERS = (Reason.IMPORTS, Reason.SPLIT_BINDING, Reason.MISSING_LIBRARY)
 """Outcomes that say whether the loader found everything; an exception of Python's may come before
@@ -104,8 +102,8 @@ def run(wanted: Sequence[tuple[str | Path, Sequence[Finding]]], cpus: Sequence[s
     ``wanted`` are requirements and wheel files, each with what was found of it. Of the bases only
     the first is used, since another may have a libpython of its own.
     """
-    read = matrix.load(PROJECT / "matrix.yaml")
-    locked = lock.load(lock.path_for(PROJECT / "matrix.yaml"))
+    read = matrix.load(project.MATRIX)
+    locked = lock.load(lock.path_for(project.MATRIX))
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     base = next(iter(read.bases))
     agrees = True
@@ -121,7 +119,10 @@ def run(wanted: Sequence[tuple[str | Path, Sequence[Finding]]], cpus: Sequence[s
         )
         client = engine.connect()
         done = running.run(
-            *(planned, own, extended, client), beside=PROJECT, say=_say, expecting=trial.as_observed
+            *(planned, own, extended, client),
+            beside=project.ROOT,
+            say=_say,
+            expecting=trial.as_observed,
         )
         results = list(done)
         table.render_tables(results, console)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache, elf, extensions, index, inventory, tools
+from harness import cache, elf, extensions, index, inventory, project, tools
 from harness.errors import ConfigurationError
 from harness.extensions import Installed, NothingToDo, module_name, tree_name
 from harness.lock import Lock, LockedWheel
@@ -354,7 +354,7 @@ def test_a_check_beside_the_matrix_goes_before_the_projects_own(
     (own / "mine").mkdir(parents=True)
     (own / "mine" / "one.py").write_text("def check(where): return 'own'\n")
     (own / "mine" / "three.py").write_text("def check(where): return 'own'\n")
-    monkeypatch.setattr(extensions, "PROJECT", own)
+    monkeypatch.setattr(project, "ROOT", own)
     assert (provided("mine/one.py", checks).tree / "site" / "shared.py").is_file()
     assert (provided("mine/three.py", checks).tree / "site" / "three.py").is_file()
 
