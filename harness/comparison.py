@@ -252,8 +252,8 @@ class Comparison:
         return int(bool(self.of(Change.REGRESSED)))
 
 
-def compare(base: Iterable[Result], new: Iterable[Result]) -> Comparison:
-    """Pair the results of two runs by the ids of their cells.
+def compare(base: Iterable[Result], new: Iterable[Result], *, common: bool = False) -> Comparison:
+    """Pair the results of two runs by the ids of their cells; ``common``: only those of both.
 
     A run may have several lines about a cell, as after retries. Where all of them succeeded in BASE
     and none in NEW, that is a regression however NEW's differ; only what is not clear is flaky.
@@ -262,6 +262,7 @@ def compare(base: Iterable[Result], new: Iterable[Result]) -> Comparison:
     pairs = tuple(
         _pair(cell, sides[0].get(cell), sides[1].get(cell))
         for cell in dict.fromkeys((*sides[0], *sides[1]))
+        if not common or (cell in sides[0] and cell in sides[1])
     )
     return Comparison(pairs=pairs, notes=tuple(_notes(pairs)))
 

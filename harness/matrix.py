@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -20,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from harness import yamlfile
+from harness import project, yamlfile
 from harness.errors import ConfigurationError
 from harness.flavours import Flavour
 from harness.outcome import Reason
@@ -361,6 +362,11 @@ class Matrix(_Model):
         included = (entry for profile in profiles for entry in profile.include)
         return (*self.include, *profiles, *included)
 
+    def entries_of(self, profile: str) -> tuple[Axes | Matrix, ...]:
+        """The parts that the cells of a profile come from, with the file's own axes."""
+        chosen = self.profiles.get(profile)
+        return (self, *self.include, *((chosen, *chosen.include) if chosen else ()))
+
 
 def load(path: Path) -> Matrix:
     """Read and check a matrix file; :class:`ConfigurationError` names file, line and remedy."""
@@ -385,6 +391,11 @@ def json_schema() -> dict[str, object]:
     return schema
 
 
+def schema_text() -> str:
+    """The same as the text of a file."""
+    return json.dumps(json_schema(), indent=1) + "\n"
+
+
 def _dotted(location: yamlfile.Location) -> str:
     return ".".join(str(part) for part in location) or "the file"
 
@@ -405,7 +416,7 @@ def _explained(error: ValidationError, document: yamlfile.Document) -> Configura
     more = f"\n{chr(10).join(problems[1:])}" if problems[1:] else ""
     return ConfigurationError(
         problems[0] + more,
-        advice="The allowed keys and values are in harness/data/matrix.schema.json.",
+        advice=f"The allowed keys and values are in {project.SCHEMA}.",
     )
 
 

@@ -150,27 +150,33 @@ def expected_ids(path: Path) -> tuple[str, ...]:
     Empty lines and those that begin with ``#`` are passed over.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error}",
             advice="Make it with pytest --collect-only -q > FILE.",
         ) from error
+    return ids_in(text, str(path))
+
+
+def ids_in(text: str, name: str) -> tuple[str, ...]:
+    """The ids in a text as :func:`expected_ids` has them; ``name`` is what to call it."""
+    lines = text.splitlines()
     # pytest prints counts and more around its ids.
     found = [match["id"] for line in lines if (match := _PYTEST_ID.search(line.strip()))]
     if found:
         return tuple(found)
-    return tuple(_plain_ids(path, lines))
+    return tuple(_plain_ids(name, lines))
 
 
-def _plain_ids(path: Path, lines: Sequence[str]) -> Iterator[str]:
+def _plain_ids(name: str, lines: Sequence[str]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
         if len(text.split()) > 1:
             raise ConfigurationError(
-                f"{path}:{number}: not the id of a cell: {text[:80]!r}",
+                f"{name}:{number}: not the id of a cell: {text[:80]!r}",
                 advice="Write one id a line, or make the file with pytest --collect-only -q.",
             )
         yield text

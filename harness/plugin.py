@@ -7,10 +7,13 @@ reaps; workers collect the same cells by themselves and read what was prepared f
 from __future__ import annotations
 
 import contextlib
+import inspect
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,31 +21,44 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from harness import lock, matrix, owner
+from harness import lock, matrix, owner, project
 from harness.errors import ConfigurationError, HarnessError
 from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable
-from harness.plan import SUCCESS, Cell, Selection, plan
+from harness.plan import SUCCESS, Cell, Selection
 from harness.releases import LinkModel
 from harness.results import Result, Writer, properties, result_of
 from harness.sources import AUTO, Source
 from harness.timing import Stopwatch, Timing
 from harness.verdict import Status, explain, judge
+from harness.why import printable
 
 if TYPE_CHECKING:
     from harness.containers import Containers
+    from harness.decision import Asked, Decision
     from harness.prediction import Prediction
     from harness.prepared import Prepared
     from harness.resolution import Resolution
 
-PROJECT = Path(__file__).parent.parent
 AXES = ("uv", "release", "platform", "extension", "check", "remedy", "base", "flavour")
 
 RESULT = "pbs_matrix_result"
 """Attribute of a report with a cell's result as JSON; xdist carries it to the controller."""
 
+MARK = "pbs_matrix"
+"""Of the tests that are for cells: nobody else's fixtures of these names are meant."""
+
+IMPORTS_CELLS = re.compile(rb"^(from|import) " + re.escape(project.TESTS.encode()), re.MULTILINE)
+"""In a test module of another project."""
+
 FIXTURES = {"cell": Kind.EXTENSION, "check": Kind.CHECK}
 """Names of the parameters that ask for cells of a kind."""
+
+DECISION = "decision.json"
+"""Name of the file in a run's directory that has what was decided before anything was planned."""
+
+FILES = ("cells", "plan", "shard-by")
+"""Options that name a file of those that say which cells there are."""
 
 RUN = pytest.StashKey["Run"]()
 CONTROLLER = pytest.StashKey["Controller"]()
@@ -52,7 +68,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the matrix; every selecting one takes globs and may be repeated."""
     group = parser.getgroup("pbs-matrix", "the python-build-standalone matrix")
     group.addoption(
-        "--matrix", type=Path, metavar="FILE", help="matrix file (default: the project's own)"
+        "--matrix",
+        type=Path,
+        metavar="FILE",
+        help="matrix file (default: matrix.yaml of this folder, of pytest's root or beside the "
+        "tests asked for, else the project's own)",
     )
     group.addoption(
         "--profile", default="default", metavar="NAME", help="profile of the matrix file"
@@ -86,6 +106,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             metavar="GLOB",
             help=f"only cells whose {axis} matches; may be repeated",
         )
+    group.addoption(
+        "--also-release",
+        action="append",
+        default=[],
+        metavar="RELEASE",
+        help="also cells of this release (or latest, or a range) for each uv of the profile; may "
+        "be repeated",
+    )
+    group.addoption(
+        "--cells",
+        metavar="FILE",
+        help="only the cells whose ids are in FILE (-: standard input), one a line, whichever "
+        "profile and source they are of",
+    )
+    group.addoption(
+        "--shard",
+        metavar="I/N",
+        help="only the I-th of N parts of the cells, which take about as long each",
+    )
+    group.addoption(
+        "--shard-by",
+        type=Path,
+        metavar="FILE",
+        help="with --shard: an earlier results file, to predict by how long cells take",
+    )
+    group.addoption(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="the cells that `pbs-matrix plan -o FILE` has planned; with --shard those of that job",
+    )
     group.addoption(
         "--results", type=Path, metavar="FILE", help="write one JSON object a line for each cell"
     )
@@ -121,11 +172,12 @@ class Run:
 
     def invitation(self) -> dict[str, str]:
         """What a worker needs to join."""
-        told = {"directory": str(self.directory), "name": self.name, "owner": self.owner}
-        # Only where there are cells was anything decided.
-        if "resolution" in self.__dict__:
-            told["resolution"] = self.resolution.model_dump_json()
-        return told
+        return {"directory": str(self.directory), "name": self.name, "owner": self.owner}
+
+    @property
+    def was_asked_for(self) -> bool:
+        """Whether any process of the run has come upon tests for cells."""
+        return "directory" in self.__dict__ and (self.directory / DECISION).exists()
 
     def close(self) -> None:
         """Remove the directory, where this process made it."""
@@ -136,12 +188,44 @@ class Run:
     def matrix_file(self) -> Path:
         """The matrix file of this run."""
         chosen: Path | None = self._config.getoption("--matrix")
-        return (self._config.invocation_params.dir / chosen) if chosen else PROJECT / "matrix.yaml"
+        here = self._config.invocation_params.dir
+        if chosen:
+            return here / chosen
+        # Beside the tests only after that: what `pytest pbs` is given may be above several.
+        asked = (here / argument.partition("::")[0] for argument in self._config.args)
+        beside = (path if path.is_dir() else path.parent for path in asked)
+        return project.matrix_beside(here, self._config.rootpath, *beside)
 
     @cached_property
     def matrix(self) -> matrix.Matrix:
-        """The parsed matrix file."""
-        return matrix.load(self.matrix_file)
+        """The parsed matrix file, with all that the options add to it."""
+        return self._asked.extended(matrix.load(self.matrix_file))
+
+    @cached_property
+    def _asked(self) -> Asked:
+        """What the options say."""
+        from harness import decision
+        from harness.request import Request
+
+        option, here = self._config.getoption, self._config.invocation_params.dir
+        selection = Selection(**{axis: tuple(option(f"--{axis}")) for axis in AXES})
+        cells, plan_file, durations = (option(f"--{name}") for name in FILES)
+        return decision.Asked.of(
+            Request(
+                profile=option("--profile"),
+                also_releases=tuple(option("--also-release")),
+                selection=selection,
+            ),
+            matrix_file=self.matrix_file,
+            plan_file=plan_file and here / plan_file,
+            shard=option("--shard"),
+            # Only whoever decides reads it: it may be a pipe.
+            ids=() if cells else None,
+            source=option("--source"),
+            mirror=option("--mirror"),
+            trusts_mirror=option("--trust-mirror"),
+            durations=durations and here / durations,
+        )
 
     @cached_property
     def _locked(self) -> lock.Lock:
@@ -149,19 +233,54 @@ class Run:
         return lock.load(lock.path_for(self.matrix_file))
 
     @cached_property
-    def resolution(self) -> Resolution:
-        """What was decided once, before anything was planned: by the controller, for all."""
-        from harness import resolution
+    def decision(self) -> Decision:
+        """What was decided once, before anything was planned.
 
-        if self._joined and "resolution" in self._joined:
-            return resolution.Resolution.model_validate_json(self._joined["resolution"])
-        return resolution.resolve(
-            self.matrix,
-            self._locked,
-            source=self._config.getoption("--source"),
-            mirror=self._config.getoption("--mirror"),
-            trusts_mirror=self._config.getoption("--trust-mirror"),
-        )
+        By the controller, unless it cannot know that there are cells: then by the first worker to
+        come upon them, for all.
+        """
+        from filelock import FileLock
+
+        from harness.decision import Decision
+
+        kept = self.directory / DECISION
+        with FileLock(kept.with_suffix(".lock")):
+            if kept.exists():
+                return Decision.model_validate_json(kept.read_bytes())
+            asked = self._asked
+            if (file := self._config.getoption("--cells")) is not None:
+                asked = replace(asked, ids=self._ids(file))
+            decided = asked.decide(self.matrix, self._locked)
+            kept.write_text(decided.model_dump_json())
+            return decided
+
+    def _ids(self, file: str) -> tuple[str, ...]:
+        """What ``--cells`` names."""
+        from harness import merging
+
+        if file != "-":
+            return merging.expected_ids(self._config.invocation_params.dir / file)
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        # Standard input is pytest's own by now; this gives it back.
+        capture.suspend_global_capture(in_=True)
+        try:
+            return merging.ids_in(sys.stdin.read(), "standard input")
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(
+                f"--cells -: standard input cannot be read: {error}", advice="Write one id a line."
+            ) from None
+        finally:
+            capture.resume_global_capture()
+
+    @property
+    def resolution(self) -> Resolution:
+        """Where interpreters come from, and what "latest" is."""
+        return self.decision.resolution
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether this is one of several parts of a run, which may have nothing to do."""
+        return self._config.getoption("--shard") is not None
 
     @cached_property
     def lock(self) -> lock.Lock:
@@ -171,15 +290,7 @@ class Run:
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """Every cell that the options select."""
-        selection = Selection(**{axis: tuple(self._config.getoption(f"--{axis}")) for axis in AXES})
-        return plan(
-            self.matrix,
-            self.lock,
-            profile=self._config.getoption("--profile"),
-            source=self.resolution.source,
-            names=self.resolution.names,
-            selection=selection,
-        )
+        return self._asked.cells(self.decision, self.matrix, self._locked)
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -260,15 +371,21 @@ class Controller:
     def prepare(self, ids: Iterable[str]) -> None:
         """Make what the collected tests need; ends the session where nothing can be tested."""
         chosen = {test.partition("[")[2].removesuffix("]") for test in ids if "[" in test}
-        if self._prepared or self._config.option.collectonly or not chosen:
+        if self._prepared or self._config.option.collectonly:
+            return
+        if not self._run.was_asked_for:
+            return  # other tests, with or without parameters, maybe of another project
+        if not chosen and not self._run.is_shard:
             return
         self._prepared = True
         try:
+            for sentence in self._run.decision.said:
+                self._say(sentence)
             cells = tuple(cell for cell in self._run.cells if cell.id in chosen)
             applicable = tuple(cell for cell in cells if cell.not_applicable is None)
             if applicable:
                 self._prepare(applicable)
-            if cells and (path := self._config.getoption("--results")):
+            if (cells or self._run.is_shard) and (path := self._config.getoption("--results")):
                 self._writer = Writer(self._config.invocation_params.dir / path)
         except HarnessError as error:
             self._say(f"error: {error}", red=True)
@@ -277,10 +394,11 @@ class Controller:
     def _prepare(self, cells: tuple[Cell, ...]) -> None:
         from harness import engine, preparing, progress
 
-        for sentence in self._run.resolution.said:
-            self._say(sentence)
         self._progress = progress.for_terminal(self._terminal._tw._file, self._say)
-        self._say(f"preparing {len(cells)} {'cell' if len(cells) == 1 else 'cells'} …")
+        cells_of = "cell" if len(cells) == 1 else "cells"
+        if (file := self._run.matrix_file.resolve()) != project.MATRIX.resolve():
+            cells_of += f" of {printable(str(file))}"
+        self._say(f"preparing {len(cells)} {cells_of} …")
         prepared = preparing.prepare(
             cells,
             self._run.matrix,
@@ -354,6 +472,9 @@ class Controller:
         """Leave nothing running; fail where an interpreter is not what the table says."""
         if self._surprises and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._has_empty_shard:
+            # Of few cells there may be none for this machine, and that is as it should be.
+            session.exitstatus = pytest.ExitCode.OK
         if self._writer:
             self._writer.__exit__(None, None, None)
         if self._prepared:
@@ -361,6 +482,10 @@ class Controller:
 
             with contextlib.suppress(HarnessError):
                 containers.reap(engine.connect(), self._run.name)
+
+    @property
+    def _has_empty_shard(self) -> bool:
+        return self._run.was_asked_for and self._run.is_shard
 
     def pytest_unconfigure(self) -> None:
         """Leave no file behind either."""
@@ -392,6 +517,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "x86_64: cells for x86_64",
         "aarch64: cells for aarch64",
         "known_breakage: cells that are expected to fail",
+        f"{MARK}: tests that the plugin makes cells for",
     ):
         config.addinivalue_line("markers", line)
     joined = getattr(config, "workerinput", {}).get("pbs_matrix")
@@ -408,7 +534,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each cell of its kind, marked by platform and by what is expected."""
     kind = next((k for name, k in FIXTURES.items() if name in metafunc.fixturenames), None)
-    if kind is None:
+    if kind is None or not metafunc.definition.get_closest_marker(MARK):
         return
     run = metafunc.config.stash[RUN]
     try:
@@ -425,9 +551,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Drop the test that pytest makes up, to skip it, where no cell of a kind is selected."""
-    items[:] = [item for item in items if not item.name.endswith("[NOTSET]")]
+def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[Any] | None:
+    """No test where no cell of its kind is selected: pytest would make one up, to skip it."""
+    if not inspect.isfunction(obj) or not any(m.name == MARK for m in _own_marks(obj)):
+        return None
+    asked = inspect.signature(obj).parameters
+    kinds = [kind for name, kind in FIXTURES.items() if name in asked]
+    try:
+        cells = collector.config.stash[RUN].cells
+    except HarnessError:
+        return None  # which parametrizing it reports
+    return None if any(cell.sample.kind in kinds for cell in cells) else []
 
 
 @pytest.fixture(scope="session")
@@ -459,6 +593,11 @@ def _why(outcome: Outcome) -> list[str]:
     return found.lines if found else []
 
 
+def _own_marks(function: object) -> list[pytest.Mark]:
+    marks: pytest.Mark | list[pytest.Mark] = getattr(function, "pytestmark", [])
+    return marks if isinstance(marks, list) else [marks]
+
+
 def _marks(cell: Cell) -> list[str]:
     marks = [str(cell.environment.interpreter.platform)]
     is_broken = cell.expected.reason is not SUCCESS[cell.sample.kind].reason
@@ -471,11 +610,14 @@ def _check_root(config: pytest.Config) -> None:
     pytest looks for its root before it knows the options of plugins, and takes the path in
     ``--matrix FILE`` for one of the tests' then; ``--matrix=FILE`` is safe.
     """
-    for option in ("--matrix", "--results"):
+    for option in ("--matrix", "--results", "--plan", "--shard-by"):
         value: Path | None = config.getoption(option)
         if value is None or config.inipath is not None:
             continue
-        if config.rootpath in (config.invocation_params.dir / value).parents:
+        here = config.invocation_params.dir
+        if config.rootpath in (here / value).parents and config.rootpath not in (
+            *(here, *here.parents),
+        ):
             raise ConfigurationError(
                 f"pytest took {config.rootpath}, where {option} {value} lies, for its root",
                 advice=f"Write it with an equals sign: {option}={value}",
@@ -483,10 +625,30 @@ def _check_root(config: pytest.Config) -> None:
 
 
 def _asks_for_cells(config: pytest.Config) -> bool:
-    """Whether any of the paths given to pytest has to do with ``cases/``."""
-    cases = PROJECT / "cases"
+    """Whether any of the paths given to pytest has to do with ``cases/``, or with the like.
+
+    Only a look, for messages before everything else: what it misses is found in collecting.
+    """
+    if any(config.getoption(f"--{name}") is not None for name in ("cells", "plan", "shard")):
+        return True  # standard input may be one of their files, and is not a worker's to read
+    cases = project.CASES
     for argument in config.args:
-        path = (config.invocation_params.dir / argument.partition("::")[0]).resolve()
-        if path == cases or cases in path.parents or path in cases.parents:
+        name = argument.partition("::")[0]
+        path = (config.invocation_params.dir / name).resolve()
+        if path == cases or cases in path.parents:
+            return True
+        # A virtual environment below other tests has cases too, and they are not collected.
+        if project.IS_CHECKOUT and path in cases.parents:
+            return True
+        module = path / project.TEST_MODULE if path.is_dir() else path
+        if name == project.TESTS or _has_cells(module):
             return True
     return False
+
+
+def _has_cells(path: Path) -> bool:
+    """Whether a test module imports what becomes cells."""
+    try:
+        return path.suffix == ".py" and IMPORTS_CELLS.search(path.read_bytes()) is not None
+    except OSError:
+        return False

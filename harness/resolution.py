@@ -16,11 +16,14 @@ from harness import mirror as mirrors
 from harness import releases
 from harness.errors import FetchError, HarnessError, SelectionError
 from harness.lock import Lock, LockedUv
-from harness.matrix import DEFAULT, Matrix
+from harness.matrix import DEFAULT, Axes, Matrix
 from harness.mirror import SUMS, Mirror
 from harness.plan import Names
 from harness.releases import LATEST
 from harness.sources import AUTO, Source
+
+Entries = Sequence[Axes | Matrix]
+"""The parts of the matrix file that a run is planned from."""
 
 PATIENCE = 2.5
 """Seconds within which upstream has to answer, for all that is asked of it together."""
@@ -57,17 +60,19 @@ def resolve(
     lock: Lock,
     *,
     source: str,
+    profile: str,
     mirror: str | None = None,
     trusts_mirror: bool = False,
 ) -> Resolution:
     """Decide for a run. ``source`` is a :class:`Source` or ``auto``; ``mirror`` as the option.
 
-    Without ``auto`` and without names such as ``latest`` no network is asked anything.
+    Without ``auto``, and without names such as ``latest`` in the profile, no network is asked.
     """
+    entries = matrix.entries_of(profile)
     place = mirrors.of(mirror)
     said: list[str] = []
     if source == AUTO:
-        problem = unreachable(place, _some_releases(matrix, lock))
+        problem = unreachable(place, _some_releases(entries, lock))
         chosen = Source.REPLICA if problem else Source.UPSTREAM
         said.append(
             f"source auto: replicas, stand-ins with the releases' link models, since {problem}"
@@ -76,18 +81,19 @@ def resolve(
         )
     else:
         chosen, problem = Source(source), None
-    uv, locked = _uv_versions(matrix, lock, said.append)
+    uv, locked = _uv_versions(matrix, entries, lock, said.append)
     made = Resolution(source=chosen, mirror=place, trusts_mirror=trusts_mirror, uv=locked)
     # What a uv found just now installs is a release that is known, too.
     everything = made.completed(lock)
-    tags = _releases(matrix, everything, place, said.append, offline=problem is not None)
+    tags = _releases(entries, everything, place, said.append, offline=problem is not None)
     names = Names(releases=tags, uv=uv)
     return made.model_copy(update={"names": names, "said": tuple(said)})
 
 
-def require_reachable(resolution: Resolution, matrix: Matrix, lock: Lock) -> None:
+def require_reachable(resolution: Resolution, matrix: Matrix, lock: Lock, profile: str) -> None:
     """Raise :class:`FetchError` where no published archive can be had."""
-    if problem := unreachable(resolution.mirror, _some_releases(matrix, lock)):
+    wanted = _some_releases(matrix.entries_of(profile), lock)
+    if problem := unreachable(resolution.mirror, wanted):
         raise FetchError(
             f"the published archives are needed, but {problem}",
             advice="Check the network and proxy, or name a mirror with --mirror.",
@@ -130,11 +136,11 @@ def unreachable(place: Mirror, tags: Sequence[str]) -> str | None:
     return f"nothing comes from {place.name} ({told or f'no answer within {PATIENCE:g} s'})"
 
 
-def _some_releases(matrix: Matrix, lock: Lock) -> tuple[str, ...]:
-    """Some of the releases that the matrix's uv versions install, its newest and its oldest."""
+def _some_releases(entries: Entries, lock: Lock) -> tuple[str, ...]:
+    """Some of the releases that the uv versions asked for install, the newest and the oldest."""
     tags = {
         default.release
-        for uv in _asked(matrix, "uv")
+        for uv in _asked(entries, "uv")
         if uv in lock.uv
         for by_platform in lock.uv[uv].defaults.values()
         for default in by_platform.values()
@@ -145,10 +151,10 @@ def _some_releases(matrix: Matrix, lock: Lock) -> tuple[str, ...]:
 
 
 def _uv_versions(
-    matrix: Matrix, lock: Lock, say: Callable[[str], None]
+    matrix: Matrix, entries: Entries, lock: Lock, say: Callable[[str], None]
 ) -> tuple[dict[str, str], dict[str, LockedUv]]:
     """What each ``latest`` among the uv versions is, and what a lock would say of those."""
-    asked = [uv for uv in _asked(matrix, "uv") if LATEST.fullmatch(uv)]
+    asked = [uv for uv in _asked(entries, "uv") if LATEST.fullmatch(uv)]
     if not asked:
         return {}, {}
     from harness import index, locking  # late: they ask the package index
@@ -169,10 +175,10 @@ def _uv_versions(
 
 
 def _releases(
-    matrix: Matrix, lock: Lock, place: Mirror, say: Callable[[str], None], *, offline: bool
+    entries: Entries, lock: Lock, place: Mirror, say: Callable[[str], None], *, offline: bool
 ) -> dict[str, tuple[str, ...]]:
-    """The releases that each choice of the matrix file names, in commit order."""
-    choices = [choice for choice in _asked(matrix, "releases") if choice != DEFAULT]
+    """The releases that each choice of these entries names, in commit order."""
+    choices = [choice for choice in _asked(entries, "releases") if choice != DEFAULT]
     if not choices:
         return {}
     table = tuple(releases.commit_dates())
@@ -200,7 +206,6 @@ def _span(tags: tuple[str, ...]) -> str:
     return tags[0] if len(tags) == 1 else f"{tags[0]} to {tags[-1]}, {len(tags)} releases"
 
 
-def _asked(matrix: Matrix, axis: str) -> tuple[str, ...]:
-    """Every value of an axis that the matrix file names."""
-    entries = (matrix, *matrix.entries)
+def _asked(entries: Entries, axis: str) -> tuple[str, ...]:
+    """Every value of an axis that these name."""
     return tuple(dict.fromkeys(v for entry in entries for v in getattr(entry, axis) or ()))

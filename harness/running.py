@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import docker
+from docker.models.containers import Container
 
 from harness import cells, containers, foreseen, owner, preparing
 from harness.containers import Containers
@@ -52,21 +53,28 @@ class Laboratory:
         say: Say,
         resolution: Resolution | None = None,
         progress: Progress = SILENT,
+        lasting: int | None = None,
     ) -> None:
-        """``beside`` is the matrix file's directory; ``resolution`` says where archives are."""
+        """``beside`` is the matrix file's directory; ``resolution`` says where archives are.
+
+        ``lasting``: seconds after which a container ends although it is in use, if not by default.
+        """
         self._matrix = matrix
         self._client = client
         self._beside = beside
         self._say = say
         self._resolution = resolution
         self._progress = progress
+        self._lasting = lasting
         self._images = Images(client)
         self._run, self._owner = owner.new_run(), owner.this_process()
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         locks = self._stack.enter_context(tempfile.TemporaryDirectory(suffix="-pbs-matrix"))
-        self._containers = Containers(self._client, self._run, self._owner, Path(locks))
+        self._containers = Containers(
+            self._client, self._run, self._owner, Path(locks), lasting=self._lasting
+        )
         return self
 
     def __exit__(
@@ -96,6 +104,17 @@ class Laboratory:
             resolution=self._resolution,
             progress=self._progress,
             images=self._images,
+        )
+
+    def container(self, cell: Cell, prepared: Prepared) -> Container:
+        """The container of a cell that was prepared, and could be; whoever wants it may use it."""
+        image = prepared.environments[cell.environment.id].image
+        assert image is not None  # else there is nothing to run
+        return self._containers.get(
+            cell.environment.id,
+            image.tag,
+            cell.environment.interpreter.platform,
+            prepared.trees(cell.environment),
         )
 
     def run(

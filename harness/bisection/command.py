@@ -226,6 +226,7 @@ def _begin(asked: dict[str, Any], *, everything: bool) -> None:
         read,
         locked,
         source=asked["source"],
+        profile="default",
         mirror=asked["mirror"],
         trusts_mirror=asked["trust_mirror"],
     )

@@ -481,3 +481,9 @@ def test_a_file_that_is_no_results_file_is_named_with_its_line(tmp_path: Path) -
     status, said = invoke(good, wrong)
     assert status == ExitCode.CONFIGURATION
     assert f"{wrong}:2: not a result" in said
+
+
+def test_only_what_both_have_is_compared_where_that_is_asked_for() -> None:
+    both = made("both")
+    found = comparison.compare([both, made("before")], [both, made("after")], common=True)
+    assert [pair.cell for pair in found.pairs] == [both.id]

@@ -87,7 +87,7 @@ def refused(text: str, directory: Path) -> ConfigurationError:
 
 def test_the_projects_own_matrix_is_valid() -> None:
     own = matrix.load(PROJECT / "matrix.yaml")
-    assert set(own.profiles) == {"quick", "default", "wide"}
+    assert set(own.profiles) == {"quick", "default", "wide", "nightly"}
     # Those that only the wide profile tests are there as well.
     assert set(own.profiles["default"].extensions or ()) < set(own.extensions)
 

@@ -12,12 +12,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import cli, comparison, lock, matrix, merging, results
+from harness import cli, comparison, merging, planfile, results
 from harness.comparison import Change
 from harness.errors import ConfigurationError, ExitCode
 from harness.merging import Merged
 from harness.outcome import Reason
-from harness.plan import plan
+from harness.planfile import Job, Track
+from harness.request import Request
+from harness.resolution import Resolution
 from harness.results import Result
 from harness.sources import Source
 from tests.unit.sample_results import LIBPYTHON, made, written
@@ -227,27 +229,31 @@ def test_the_command_ends_with_1_for_holes_and_writes_all_the_same(tmp_path: Pat
     assert list(results.read(out)) == [A]
 
 
-def test_the_command_expects_a_profile(tmp_path: Path) -> None:
-    read = matrix.load(PROJECT / "matrix.yaml")
-    locked = lock.load(PROJECT / "matrix.lock")
-    ids = [c.id for c in plan(read, locked, profile="quick", source=Source.UPSTREAM)]
-    shard = written(tmp_path / "1", [made(id=name) for name in ids[1:]])
-    status, said = invoke(
-        *(shard, "-o", tmp_path / "out", "--profile", "quick", "--source", "upstream")
+def test_the_command_expects_what_was_planned_for_one_track(tmp_path: Path) -> None:
+    plan, ids = tmp_path / "plan.json", [A.id, B.id, C.id]
+    jobs = [
+        Job(number=1, name="1", seconds=1, cells=(A.id, C.id)),
+        Job(number=2, name="2", seconds=1, cells=(B.id,)),
+        Job(number=3, name="3", track=Track.NATIVE, seconds=1, cells=(A.id, "hole")),
+    ]
+    made = planfile.make(
+        jobs,
+        matrix_file=PROJECT / "matrix.yaml",
+        request=Request(),
+        resolution=Resolution(source=Source.REPLICA),
     )
+    planfile.write(made, plan)
+    shard, out = written(tmp_path / "1", [C, B, A]), tmp_path / "out"
+    assert invoke(shard, "-o", out, "--plan", plan)[0] == 0
+    assert [line.id for line in results.read(out)] == [ids[0], ids[2], ids[1]]
+    status, said = invoke(shard, "-o", out, "--plan", plan, "--track", "native")
     assert status == 1
-    assert [line for line in said.splitlines() if "missing: " in line] == [f"missing: {ids[0]}"]
+    assert [line for line in said.splitlines() if "missing: " in line] == ["missing: hole"]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--profile", "quick"],
-        ["--source", "replica"],
-        ["--profile", "quick", "--source", "replica", "--expect", "ids"],
-    ],
-)
-def test_only_one_way_to_say_what_is_expected(tmp_path: Path, options: list[str]) -> None:
-    status, said = invoke(written(tmp_path / "1", [A]), "-o", tmp_path / "out", *options)
+def test_only_one_way_to_say_what_is_expected(tmp_path: Path) -> None:
+    status, said = invoke(
+        *(written(tmp_path / "1", [A]), "-o", tmp_path / "out", "--plan", "p", "--expect", "ids")
+    )
     assert status == ExitCode.CONFIGURATION
-    assert "--expect FILE, or by --profile NAME with --source" in said
+    assert "by --expect FILE or by --plan FILE" in said

@@ -15,6 +15,7 @@ from harness.errors import ConfigurationError, FetchError, SelectionError
 from harness.lock import Lock, LockedUv
 from harness.matrix import Matrix
 from harness.mirror import Mirror
+from harness.plan import Names
 from harness.resolution import Resolution
 from harness.sources import Source
 from tests import servers
@@ -59,7 +60,7 @@ def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def decided(text: Matrix, locked: Lock, **options: Any) -> Resolution:
-    return resolution.resolve(text, locked, **options)
+    return resolution.resolve(text, locked, **{"profile": "default", **options})
 
 
 def with_axis(own: Matrix, **axes: tuple[str, ...]) -> Matrix:
@@ -230,3 +231,12 @@ def test_another_process_decides_the_same(
     asked = with_axis(own, releases=("latest",))
     found = decided(asked, own_lock, source="upstream", mirror="/srv/x", trusts_mirror=True)
     assert Resolution.model_validate_json(found.model_dump_json()) == found
+
+
+def test_only_what_the_profile_names_is_asked_for(own: Matrix, unasked: None) -> None:
+    """The night's profile has the latest of all; the others need no network for that."""
+    locked = lock.load(PROJECT / "matrix.lock")
+    for profile in own.profiles.keys() - {"nightly"}:
+        assert decided(own, locked, source="replica", profile=profile).names == Names()
+    with pytest.raises(AssertionError, match="asked"):
+        decided(own, locked, source="replica", profile="nightly")

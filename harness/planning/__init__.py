@@ -1,0 +1,1 @@
+"""What will be run, and by whom; one cell looked at, opened, or run again."""
