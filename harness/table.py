@@ -9,11 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.flavours import Flavour
-from harness.matrix import Kind
+from harness import grid
+from harness.grid import Grid
 from harness.outcome import Reason
-from harness.releases import LinkModel, order
-from harness.remedies import Remedy
 from harness.results import Result
 from harness.verdict import Status
 
@@ -56,63 +54,23 @@ def render(results: Sequence[Result], console: Console) -> None:
 
 def render_tables(results: Sequence[Result], console: Console) -> None:
     """Print one table for each platform, base and remedy."""
-    pythons = {result.python for result in results}
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        title = f"{result.platform}, {result.base}"
-        if len(pythons) > 1:
-            title += f", CPython {result.python}"
-        if result.flavour is not Flavour.STRIPPED:
-            title += f", {result.flavour}"
-        if result.kind is Kind.CHECK:
-            title += ", checks of the interpreter"
-        if result.remedy is not Remedy.NONE:
-            title += f", remedy {result.remedy}"
-        groups.setdefault(title, []).append(result)
-    for title, group in groups.items():
-        older = next((result.upgraded_from for result in group if result.upgraded_from), None)
-        after = f" after uv {older}" if older else ""
-        console.print(Text(title + after, style="bold"), soft_wrap=True)
-        console.print(_table(group))
+    for each in grid.grids(results):
+        console.print(Text(each.title, style="bold"), soft_wrap=True)
+        console.print(_table(each))
 
 
-def _column(result: Result) -> tuple[str, str, bool, LinkModel]:
-    return result.uv, result.release, result.is_replica, result.linked or result.link_model
-
-
-def _table(group: Sequence[Result]) -> Table:
-    columns = sorted(
-        {_column(result) for result in group},
-        key=lambda column: (
-            *(tuple(int(part) for part in column[0].split(".")), order(column[1])),
-            *column[2:],
-        ),
-    )
+def _table(shown: Grid) -> Table:
     table = Table(header_style="")
-    table.add_column(str(group[0].kind), no_wrap=True)
-    for uv, release, is_replica, model in columns:
-        mark = "~" if is_replica else ""
-        header = Text(f"uv {uv}\n{release}{mark}\n{_model_name(model)}")
-        table.add_column(header, justify="center", no_wrap=True)
-    cells = {(result.extension, _column(result)): result for result in group}
-    for extension in dict.fromkeys(result.extension for result in group):
-        row: list[Text | str] = [extension]
-        for column in columns:
-            found = cells.get((extension, column))
-            letters, style, _ = SYMBOLS[symbol(found)] if found else ("", "", "")
-            row.append(Text(letters, style=style))
+    table.add_column(str(shown.plane.kind), no_wrap=True)
+    for column in shown.columns:
+        table.add_column(Text("\n".join(column.heading)), justify="center", no_wrap=True)
+    for extension in shown.rows:
+        row = [Text(extension)]
+        for column in shown.columns:
+            found = [SYMBOLS[symbol(result)] for result in shown.at(extension, column)]
+            row.append(Text(" ").join(Text(letters, style=style) for letters, style, _ in found))
         table.add_row(*row)
     return table
-
-
-def _model_name(model: LinkModel) -> str:
-    """Short enough for a column; every era's name in full is in the documentation."""
-    return {
-        LinkModel.SHARED: "shared",
-        LinkModel.STATIC: "static",
-        LinkModel.STATIC_RUNPATH: "+runpath",
-        LinkModel.STATIC_RPATH: "+rpath",
-    }[model]
 
 
 def _print_legend(results: Iterable[Result], console: Console) -> None:
