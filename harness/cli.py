@@ -8,18 +8,20 @@ from pathlib import Path
 
 import click
 
+from harness import project
 from harness.bisection import command as bisection
 from harness.errors import ConfigurationError
+from harness.filing import command as filing
 from harness.options import (
-    PROJECT,
     matrix_option,
     mirror_option,
     source_option,
     told,
     trust_option,
 )
-
-SCHEMA = PROJECT / "harness" / "data" / "matrix.schema.json"
+from harness.planning import command as planning
+from harness.report import command as reporting
+from harness.starter import command as starter
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,8 +36,9 @@ def main() -> None:
 
 @main.command()
 @click.option("--fix", is_flag=True, help="Put right what is missing (as root, saying each step).")
+@click.option("--tests", is_flag=True, help="Look also for what this project's own tests use.")
 @told
-def doctor(fix: bool) -> None:
+def doctor(fix: bool, tests: bool) -> None:
     """Say what this machine has for the matrix, and what it lacks.
 
     Looks for a container engine, emulation of the other architecture, mmdebstrap, disk space, and
@@ -43,7 +46,7 @@ def doctor(fix: bool) -> None:
     """
     from harness import doctor as doctor_module
 
-    sys.exit(doctor_module.run(fix))
+    sys.exit(doctor_module.run(fix, tests=tests))
 
 
 @main.command()
@@ -59,31 +62,40 @@ def lock(matrix_file: Path) -> None:
     from harness import locking, matrix, output
 
     path = lock_module.path_for(matrix_file)
+    project.require_editable(path)
     made = locking.make(matrix.load(matrix_file), say=click.echo, beside=matrix_file.parent)
     output.write(path, lock_module.dump(made).encode())
     click.echo(f"wrote {path}")
 
 
 @main.command()
-@click.option("--check", is_flag=True, help="Only say whether the committed schema is current.")
+@click.option("--check", is_flag=True, help="Only say whether the file is current.")
+@click.option(
+    "--output",
+    "path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=project.SCHEMA,
+    show_default="the project's own",
+    help="Where it is.",
+)
 @told
-def schema(check: bool) -> None:
+def schema(check: bool, path: Path) -> None:
     """Write the JSON Schema of matrix.yaml, which editors complete from."""
-    import json
+    from harness import matrix, output
 
-    from harness import matrix
-
-    text = json.dumps(matrix.json_schema(), indent=1) + "\n"
+    text = matrix.schema_text()
     if check:
-        if not SCHEMA.exists() or SCHEMA.read_text(encoding="utf-8") != text:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
             raise ConfigurationError(
-                f"{SCHEMA} is not what the model in harness/matrix.py gives",
+                f"{path} is not what the model in harness/matrix.py gives",
                 advice="Run `pbs-matrix schema` and commit the result.",
             )
         click.echo("the schema is current")
         return
-    SCHEMA.write_text(text, encoding="utf-8")
-    click.echo(f"wrote {SCHEMA}")
+    project.require_editable(path)
+    output.write(path, text.encode())
+    click.echo(f"wrote {path}")
 
 
 @main.command()
@@ -332,6 +344,8 @@ def try_(
         click.echo(line, err=True)
 
     output.require_writable(results)
+    if add:
+        project.require_editable(matrix_file)
     read, locked = matrix.load(matrix_file), lock.load(lock.path_for(matrix_file))
     is_file = package.endswith(".whl")
     tried = (
@@ -342,7 +356,7 @@ def try_(
     origin = tried.sample.requirement or Path(package).name
     say(f"trying {origin}: import {tried.sample.imports}")
     resolution = resolutions.resolve(
-        read, locked, source=source, mirror=mirror, trusts_mirror=trust_mirror
+        read, locked, source=source, profile=profile, mirror=mirror, trusts_mirror=trust_mirror
     )
     for sentence in (*tried.lacking, *resolution.said):
         say(sentence)
@@ -597,9 +611,14 @@ def fidelity(
 
     read, locked = matrix.load(matrix_file), lock.load(lock.path_for(matrix_file))
     resolution = resolutions.resolve(
-        read, locked, source="upstream", mirror=mirror, trusts_mirror=trust_mirror
+        read,
+        locked,
+        source="upstream",
+        profile=profile,
+        mirror=mirror,
+        trusts_mirror=trust_mirror,
     )
-    resolutions.require_reachable(resolution, read, locked)
+    resolutions.require_reachable(resolution, read, locked, profile)
     for sentence in resolution.said:
         say(sentence)
     locked = resolution.completed(locked)
@@ -637,9 +656,10 @@ def fidelity(
     type=click.Path(path_type=Path),
     help="Also write it for a comment on GitHub or a job's summary.",
 )
+@click.option("--common", is_flag=True, help="Leave out the cells that only one of them has.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @told
-def compare(base: Path, new: Path, markdown_file: Path | None, as_json: bool) -> None:
+def compare(base: Path, new: Path, markdown_file: Path | None, common: bool, as_json: bool) -> None:
     """Say what changed between two results files, whatever matrix.yaml expects of either.
 
     A cell regressed if it succeeded in BASE and fails in NEW. What may explain a change is told
@@ -652,7 +672,7 @@ def compare(base: Path, new: Path, markdown_file: Path | None, as_json: bool) ->
     from harness import comparison, output, results
 
     output.require_writable(markdown_file)
-    found = comparison.compare(results.read(base), results.read(new))
+    found = comparison.compare(results.read(base), results.read(new), common=common)
     if markdown_file:
         output.write(markdown_file, comparison.markdown(found).encode())
         click.echo(f"wrote {markdown_file}", err=True)
@@ -683,21 +703,24 @@ def compare(base: Path, new: Path, markdown_file: Path | None, as_json: bool) ->
     help="Ids of the cells that there should be: one a line, or what `pytest --collect-only -q` "
     "printed.",
 )
-@click.option("--profile", metavar="NAME", help="Expect the cells of this profile of the matrix.")
 @click.option(
-    "--source",
-    type=click.Choice(["replica", "upstream"]),
-    help="With --profile: where the interpreters of the run came from.",
+    "--plan",
+    "plan_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Expect the cells that `pbs-matrix plan -o FILE` has planned.",
 )
-@matrix_option
+@click.option(
+    "--track",
+    type=click.Choice(["main", "native"]),
+    default="main",
+    show_default=True,
+    help="With --plan: those of which jobs. native are the jobs that run again, on machines of "
+    "their own, what others run under emulation.",
+)
 @told
 def merge(
-    files: tuple[Path, ...],
-    to: Path,
-    expect: Path | None,
-    profile: str | None,
-    source: str | None,
-    matrix_file: Path,
+    files: tuple[Path, ...], to: Path, expect: Path | None, plan_file: Path | None, track: str
 ) -> None:
     """Make one results file of several, such as the shards of a run.
 
@@ -709,21 +732,17 @@ def merge(
     """
     from harness import merging, output
 
-    if (profile is None) is not (source is None) or None not in (profile, expect):
+    if plan_file is not None and expect is not None:
         raise ConfigurationError(
-            "what is expected is said by --expect FILE, or by --profile NAME with --source",
+            "what is expected is said by --expect FILE or by --plan FILE",
             advice="Give the one or the other, or neither.",
         )
     output.require_writable(to)
     expected = merging.expected_ids(expect) if expect else None
-    if profile is not None and source is not None:
-        from harness import lock, matrix
-        from harness.plan import plan
-        from harness.sources import Source
+    if plan_file is not None:
+        from harness import planfile
 
-        read, locked = matrix.load(matrix_file), lock.load(lock.path_for(matrix_file))
-        cells = plan(read, locked, profile=profile, source=Source(source))
-        expected = tuple(cell.id for cell in cells)
+        expected = planfile.ids(plan_file, planfile.Track(track))
     merged = merging.merge(files, expected)
     output.write(to, merged.content)
     for line in merging.report(merged):
@@ -734,3 +753,10 @@ def merge(
 
 main.add_command(bisection.bisect)
 main.add_command(bisection.timeline)
+main.add_command(starter.init)
+main.add_command(reporting.report)
+main.add_command(filing.issues)
+main.add_command(filing.last_results)
+main.add_command(filing.suspects)
+for _command in planning.COMMANDS:
+    main.add_command(_command)

@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     BUILD = 40
     DISK_FULL = 41
     SETUP_INCOMPLETE = 50
+    GITHUB = 70
 
 
 class HarnessError(Exception):
@@ -158,6 +159,12 @@ class SetupIncompleteError(HarnessError):
     """``pbs-matrix doctor`` found something missing that it could not, or may not, put right."""
 
     exit_code = ExitCode.SETUP_INCOMPLETE
+
+
+class GitHubError(HarnessError):
+    """GitHub's API does not answer, or does not allow what is asked of it."""
+
+    exit_code = ExitCode.GITHUB
 
 
 class TargetError(HarnessError):
