@@ -41,6 +41,7 @@ from harness import (
     elf,
     engine,
     index,
+    project,
     replica,
     sdk,
     tools,
@@ -48,7 +49,7 @@ from harness import (
 )
 from harness.buildsystem import BuildSystem
 from harness.errors import ConfigurationError, ToolError
-from harness.images import RECIPES, Images
+from harness.images import Images
 from harness.loader.objects import Unloadable
 from harness.lock import Lock, LockedWheel
 from harness.matrix import Base
@@ -156,12 +157,13 @@ class Builder:
 
     @cached_property
     def _host(self) -> Platform:
-        """The platform that the builder's own programs are of."""
-        host = Platform.host()
+        """The platform that the builder's own programs are of: the engine's."""
+        host = engine.platform(self._images.client)
         if host is None:
             raise ToolError(
-                "samples with a pyproject.toml cannot be built on this machine's architecture",
-                advice="Run on x86_64 or aarch64, or leave these samples out with --extension.",
+                "samples with a pyproject.toml cannot be built on the engine's architecture",
+                advice="Use an engine on x86_64 or aarch64, or leave these samples out with "
+                "--extension.",
             )
         return host
 
@@ -237,7 +239,7 @@ class Builder:
             )
             try:
                 with _packed_inputs(folder, system, files) as packed:
-                    container.put_archive("/build", packed)
+                    containers.put(container, "/build", packed)
                 return _run(container, doing)
             finally:
                 # Gone already is what is wanted.
@@ -400,9 +402,9 @@ def _files(folder: Path) -> Iterator[Path]:
 def recipe_texts() -> dict[str, str]:
     """The files that the builder's images are made from, by name."""
     return {
-        f"{recipe}/{file.name}": file.read_text()
+        f"{recipe}/{name}": text
         for recipe in ("builder", "builder-rust")
-        for file in sorted((RECIPES / recipe).iterdir())
+        for name, text in project.recipe(recipe).items()
     }
 
 

@@ -37,6 +37,9 @@ MAX_OUTPUT = 1 << 20
 EXTENSIONS = "/opt/extensions"
 """Where a container has the unpacked samples, one directory each."""
 
+IDLE = "/opt/pbs-matrix/idle.sh"
+"""The first process of a container; of its two numbers the image's are the default."""
+
 MEMORY = "1g"
 PIDS = 256
 
@@ -56,7 +59,17 @@ class Finished:
 class Containers:
     """The containers of one run, found by name, made by whichever process needs one first."""
 
-    def __init__(self, client: docker.DockerClient, run: str, owner: str, locks: Path) -> None:
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        run: str,
+        owner: str,
+        locks: Path,
+        *,
+        lasting: int | None = None,
+    ) -> None:
+        """``lasting``: seconds after which one ends although it is in use; None: the image's."""
+        self._command = ["/bin/sh", IDLE, "45", str(lasting)] if lasting else None
         self._client = client
         self._run = run
         self._owner = owner
@@ -86,6 +99,7 @@ class Containers:
     ) -> Container:
         container = self._client.containers.create(
             image,
+            command=self._command,
             name=name,
             platform=platform.docker,
             auto_remove=True,
@@ -93,7 +107,7 @@ class Containers:
         )
         try:
             with _packed(trees) as packed:
-                container.put_archive(EXTENSIONS, packed)
+                put(container, EXTENSIONS, packed)
             container.start()
         except BaseException:
             _remove(container)
@@ -118,6 +132,22 @@ def confinement(run: str, owner: str, *, memory: str = MEMORY) -> dict[str, Any]
         # The user's proxies and the like are no business of theirs.
         "use_config_proxy": False,
     }
+
+
+def put(container: Container, directory: str, packed: IO[bytes]) -> None:
+    """Unpack a tar, from its beginning, into a directory of a container.
+
+    The tar loses the padding beyond the two blocks of zeros that end it: Podman reads no further,
+    and may fail since nobody reads the rest (https://github.com/containers/buildah/issues/6573).
+    """
+    packed.seek(0)
+    with tarfile.open(fileobj=packed) as tar:
+        while tar.next() is not None:
+            pass
+        end = tar.offset
+    packed.truncate(end + 2 * tarfile.BLOCKSIZE)
+    packed.seek(0)
+    container.put_archive(directory, packed)
 
 
 def reap(client: docker.DockerClient, run: str) -> int:
@@ -169,7 +199,7 @@ def run_probe(
     try:
         said, errors = _read(api.exec_start(execution["Id"], stream=True, demux=True))
         seconds = time.monotonic() - start
-        exit_code = api.exec_inspect(execution["Id"])["ExitCode"] if not killed.is_set() else 137
+        exit_code = 137 if killed.is_set() else _exit_code(api, execution["Id"], killed)
     finally:
         watchdog.cancel()
     events = _events(said, nonce)
@@ -182,6 +212,22 @@ def run_probe(
         errors=errors,
         oom_killed=gone_by_kill and _oom_kills_since(container, events),
     )
+
+
+def _exit_code(api: docker.APIClient, execution: str, killed: threading.Event) -> int:
+    """The exit code of a process whose output has ended, once the engine has noted it.
+
+    An engine may end the output first; and a process may close its output and go on, until it is
+    killed.
+    """
+    pause = 0.01
+    while not killed.is_set():
+        found = api.exec_inspect(execution)
+        if not found["Running"] and found["ExitCode"] is not None:
+            return int(found["ExitCode"])
+        killed.wait(pause)
+        pause = min(2 * pause, 1)
+    return 137
 
 
 def _read(stream: Iterator[tuple[bytes | None, bytes | None]]) -> tuple[bytes, str]:

@@ -27,7 +27,12 @@ GITHUB_URL = "https://github.com/"
 PYPI_INDEX = str(PYPI_SIMPLE_ENDPOINT).rstrip("/")
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 LOW_DISK, NO_DISK = 10 * 10**9, 3 * 10**9  # bytes
-DEFAULT_SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
+DEFAULT_SOCKETS = ("unix:///var/run/docker.sock", "unix:///run/docker.sock")
+FOR_TESTS = (
+    # package, programs of which one will do, which tests use it
+    ("chromium", ("chromium", "chromium-browser", "google-chrome"), "the report page"),
+    ("podman", ("podman",), "engines other than Docker"),
+)
 DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -50,37 +55,51 @@ class Check:
     repairs: tuple[Repair, ...] = ()
 
 
-def examine(host: Host | None = None) -> list[Check]:
-    """Look at everything, change nothing. Checks come in the order their repairs need."""
+def examine(host: Host | None = None, *, tests: bool = False) -> list[Check]:
+    """Look at everything, change nothing. Checks come in the order their repairs need.
+
+    ``tests``: also at what this project's own tests use beyond the matrix.
+    """
     host = host or Host()
     answers = host.probe_all(_urls(host))  # under way while the engine is asked
     engine = host.engine()
     network = _network(host, answers())
     registry = network[0].state is State.OK
-    foreign = [platform for platform in Platform if platform is not host.native]
+    native = host.native
+    if isinstance(engine, Engine) and host.is_elsewhere(engine):
+        native = Platform.named(engine.arch)
+    foreign = [platform for platform in Platform if platform is not native]
     return [
         _engine(host, engine),
         _mmdebstrap(host, registry=registry),
         *(_emulation(host, engine, platform) for platform in foreign),
         *network,
         _disk(host, engine),
+        *(_for_tests(host, *one) for one in FOR_TESTS if tests),
     ]
 
 
 def _engine(host: Host, engine: Engine | NoEngine) -> Check:
     if isinstance(engine, Engine):
         detail = f"{engine.name} {engine.version}, {engine.arch}, storage {engine.storage}"
+        if engine.address:
+            detail += f", at {engine.address}"
         return Check(name="engine", state=State.OK, detail=detail)
     address = host.engine_address
-    detail = f"{engine.why} ({'DOCKER_HOST=' + address if address else 'default socket'})"
+    detail = f"{engine.why} ({address or 'the usual sockets'})"
     steps: tuple[Repair, ...] = ()
     if engine.why is Silence.DENIED:
         advice = "Run as root, or have root add you to the group `docker` (it is as good as root)."
     elif engine.why is Silence.OTHER:
         detail = f"{detail}: {engine.message}"
-        advice = "Something listens there: look at its log, or point DOCKER_HOST at another engine."
-    elif address not in DEFAULT_SOCKETS:
-        advice = "Start that engine, or unset DOCKER_HOST: this one is not the doctor's to start."
+        advice = engine.advice or (
+            "Something listens there: look at its log, or point DOCKER_HOST at another engine."
+        )
+    elif address is not None and address.url not in DEFAULT_SOCKETS:
+        advice = (
+            f"Start that engine, or correct {address.found}, which names it: this one is not the "
+            "doctor's to start."
+        )
     elif host.which("dockerd"):
         advice = "An engine is installed, but does not run: `pbs-matrix doctor --fix` starts it."
         steps = (repairs.start_engine(host),)
@@ -172,12 +191,14 @@ def _disk(host: Host, engine: Engine | NoEngine) -> Check:
         root = host.path(engine.data_root)
         if engine.data_root and not host.is_elsewhere(engine) and host.exists(root):
             places["engine"] = root
-    elif host.engine_address in DEFAULT_SOCKETS:
+    elif host.engine_address is None or host.engine_address.url in DEFAULT_SOCKETS:
         places["engine"] = host.path("/var/lib/docker")
     free = {name: host.disk_free(path) for name, path in places.items()}
     detail = ", ".join(
         f"{free[name] / 10**9:.1f} GB free for the {name} ({path})" for name, path in places.items()
     )
+    if host.is_elsewhere(engine):
+        detail += "; unknown for the engine, which is on another machine"
     least = min(free.values())
     if least >= LOW_DISK:
         return Check(name="disk", state=State.OK, detail=detail)
@@ -187,6 +208,18 @@ def _disk(host: Host, engine: Engine | NoEngine) -> Check:
         detail=detail,
         advice=f"A full run wants {LOW_DISK // 10**9} GB; it cannot start under "
         f"{NO_DISK // 10**9} GB. Make room: `pbs-matrix clean` removes this project's images.",
+    )
+
+
+def _for_tests(host: Host, package: str, programs: Sequence[str], what: str) -> Check:
+    if found := next(filter(None, map(host.which, programs)), None):
+        return Check(name=package, state=State.OK, detail=found)
+    return Check(
+        name=package,
+        state=State.WARNING,
+        detail="not installed",
+        advice=f"The tests of {what} use it: `pbs-matrix doctor --tests --fix` installs it.",
+        repairs=repairs.install(host, package),
     )
 
 
@@ -203,7 +236,7 @@ def _without_credentials(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def heal(checks: Sequence[Check], host: Host, say: Say) -> list[Check]:
+def heal(checks: Sequence[Check], host: Host, say: Say, *, tests: bool = False) -> list[Check]:
     """Do the repairs of ``checks`` as root on Debian or Ubuntu, and look again.
 
     Elsewhere it says the commands instead, changes nothing, and gives the checks back. Raises
@@ -226,7 +259,7 @@ def heal(checks: Sequence[Check], host: Host, say: Say) -> list[Check]:
     for step in steps.values():
         say(f"-> {step.says}")
         step.perform(host, say)
-    return examine(host)
+    return examine(host, tests=tests)
 
 
 def render(checks: Sequence[Check], console: Console) -> None:
@@ -241,14 +274,22 @@ def render(checks: Sequence[Check], console: Console) -> None:
             console.print(Text(f"{'':7}  {'':{width}}  {check.advice}"), soft_wrap=True)
 
 
-def run(fix: bool, *, host: Host | None = None, console: Console | None = None) -> int:
+def run(
+    fix: bool,
+    *,
+    tests: bool = False,
+    host: Host | None = None,
+    console: Console | None = None,
+) -> int:
     """``pbs-matrix doctor``: look, with ``fix`` put right, and say what is left.
+
+    ``tests``: as :func:`examine` takes it.
 
     0 where nothing is missing; raises SetupIncompleteError otherwise, and whatever a failing
     repair raises.
     """
     host, console = host or Host(), console or Console()
-    checks = examine(host)
+    checks = examine(host, tests=tests)
     render(checks, console)
     if fix:
 
@@ -256,7 +297,7 @@ def run(fix: bool, *, host: Host | None = None, console: Console | None = None) 
             console.print(Text(line), soft_wrap=True)
 
         console.print()
-        before, checks = checks, heal(checks, host, say)
+        before, checks = checks, heal(checks, host, say, tests=tests)
         if checks != before:
             console.print()
             render(checks, console)

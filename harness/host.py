@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-import docker
 import docker.errors
 import requests
 
-from harness import binfmt, cache, network
-from harness.errors import causes
+from harness import binfmt, cache, engine, network
+from harness.errors import HarnessError, causes
 from harness.platforms import Platform
 
 PROBE_SECONDS = 3.0
+ENGINE_SECONDS = 10.0
 _LATE = f"no answer within {PROBE_SECONDS:g} s"
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on the PATH of every user
 
@@ -43,14 +43,18 @@ class Engine:
     storage: str
     data_root: str
     kernel: str
+    node: str = ""
+    """Its machine's name."""
+    address: engine.Address | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoEngine:
-    """No engine, and the client library's own words about it."""
+    """No engine, the client library's own words about it, and what to do where that is known."""
 
     why: Silence
     message: str
+    advice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,11 @@ class Host:
     def kernel(self) -> str:
         """The kernel's release, as the engine tells it too."""
         return os.uname().release
+
+    @property
+    def node(self) -> str:
+        """This machine's name, as its engine tells it too."""
+        return os.uname().nodename
 
     @property
     def is_root(self) -> bool:
@@ -157,35 +166,45 @@ class Host:
         return shutil.disk_usage(path).free
 
     @property
-    def engine_address(self) -> str:
-        """``DOCKER_HOST``; empty for the default socket."""
-        return self.env.get("DOCKER_HOST", "")
+    def engine_address(self) -> engine.Address | None:
+        """What ``DOCKER_HOST`` or a Docker context names; None for the usual sockets.
+
+        None, too, where that cannot be read: asking the engine says so.
+        """
+        try:
+            return engine.named(self.env)
+        except HarnessError:
+            return None
 
     def engine(self) -> Engine | NoEngine:
-        """Ask the engine that ``DOCKER_HOST`` names, or the default one."""
+        """Ask the engine that ``DOCKER_HOST`` or a Docker context names, or a usual one."""
         try:
-            client = docker.from_env(timeout=10, environment=dict(self.env))
+            client = engine.connect(self.env, timeout=ENGINE_SECONDS)
             try:
                 version, info = client.version(), client.info()
             finally:
                 client.close()
+        except HarnessError as error:
+            return NoEngine(why=_silence(error), message=error.problem, advice=error.advice)
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             return NoEngine(why=_silence(error), message=str(error))
-        parts = version.get("Components") or [{"Name": "Engine"}]
         return Engine(
-            name=str((version.get("Platform") or {}).get("Name") or parts[0]["Name"]),
+            name=engine.name(version),
             version=str(version.get("Version", "?")),
             arch=str(version.get("Arch", "?")),
             storage=str(info.get("Driver", "?")),
             data_root=str(info.get("DockerRootDir", "")),
             kernel=str(info.get("KernelVersion", "")),
+            node=str(info.get("Name", "")),
+            address=client.address,
         )
 
-    def is_elsewhere(self, engine: Engine | NoEngine) -> bool:
+    def is_elsewhere(self, found: Engine | NoEngine) -> bool:
         """Whether it runs under another kernel: a remote one, or one in a virtual machine."""
-        if isinstance(engine, Engine):
-            return engine.kernel not in ("", self.kernel)
-        return bool(self.engine_address) and not self.engine_address.startswith("unix:")
+        if isinstance(found, Engine):
+            this = (self.kernel, self.node)
+            return not engine.runs_here(found.address, (found.kernel, found.node), this)
+        return self.engine_address is not None and not self.engine_address.is_socket
 
     def probe(self, url: str) -> int | str:
         """HTTP status of a URL, or why there was none."""

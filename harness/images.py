@@ -9,27 +9,26 @@ from __future__ import annotations
 import json
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
-from functools import cache as cache_in_process
 from pathlib import Path
 from typing import assert_never
 
 import docker
 import requests
 from docker.errors import APIError, BuildError, DockerException, ImageNotFound
+from docker.models.images import Image as DockerImage
 from filelock import FileLock
 from packaging.version import Version
 from pydantic import BaseModel, ConfigDict
 
-from harness import archives, cache, debian, engine, errors, interpreters, owner, routes
+from harness import archives, cache, debian, engine, errors, interpreters, owner, project, routes
 from harness.interpreters import Archive
 from harness.matrix import Base
 from harness.plan import Environment, Interpreter
 from harness.platforms import Platform
 from harness.routes import Installation, Route
-
-RECIPES = Path(__file__).parent.parent / "images"
 
 ESSENTIAL = (
     *("base-files", "bash", "coreutils", "dash", "grep", "libc-bin", "sed", "tar"),
@@ -37,6 +36,10 @@ ESSENTIAL = (
     "libstdc++6",
 )
 """What a base built from packages has at least, so that a person can look around in it."""
+
+
+PULLED = f"{engine.LABEL}/pulled"
+"""The name of pulled bases on the engine; the tag is of the digest and the platform."""
 
 
 class Origin(StrEnum):
@@ -167,14 +170,59 @@ class Images:
         """Pull a base and return its id, or None where there is none or no registry answers."""
         if base.image is None or self._unreachable is not None:
             return None
-        repository, _, digest = base.image.partition("@")
-        try:
-            image = self._client.images.pull(repository, tag=digest, platform=platform.docker)
-        except (APIError, ImageNotFound, requests.RequestException) as error:
-            # One answer serves the whole run: no time-out per image.
-            self._unreachable = f"{base.image}: {getattr(error, 'explanation', None) or error}"
-            return None
+        with self._locked(base.image):
+            if found := self._find(_kept_name(base.image, platform)):
+                return str(found.id)
+            # Docker has one image under a digest, and refuses another platform's.
+            if other := self._find(base.image):
+                its = Platform.named(str(other.attrs["Architecture"]))
+                if its is not None and its is not platform:
+                    other.tag(*_kept_name(base.image, its).split(":"))
+                    self._client.images.remove(base.image, noprune=True)
+            if problem := self._ask_registry(base.image, platform):
+                # One answer serves the whole run: no time-out per image.
+                self._unreachable = f"{base.image}: {problem}"
+                return None
+            image = self._client.images.get(base.image)
+            if Platform.named(str(image.attrs["Architecture"])) is not platform:
+                raise errors.BuildError(
+                    f"{base.image}, pulled for {platform}, is for {image.attrs['Architecture']}",
+                    advice="Name an image for several platforms by the digest of its index.",
+                )
+            image.tag(*_kept_name(base.image, platform).split(":"))
         return str(image.id)
+
+    def _find(self, name: str) -> DockerImage | None:
+        try:
+            return self._client.images.get(name)
+        except ImageNotFound:
+            return None
+
+    def _ask_registry(self, image: str, platform: Platform) -> str | None:
+        """Have an image pulled; why it was not. An engine may tell that after it has said 200."""
+        repository, _, digest = image.partition("@")
+        try:
+            for line in self._client.api.pull(
+                repository, tag=digest, platform=platform.docker, stream=True, decode=True
+            ):
+                if "error" in line:
+                    return str(line["error"])
+        except (APIError, requests.RequestException) as error:
+            return str(getattr(error, "explanation", None) or error)
+        return None
+
+    @contextmanager
+    def _locked(self, what: str) -> Iterator[None]:
+        """Keep other workers, and other runs on this machine, from doing the same at once.
+
+        On the same engine: another one has its own images, and may be slow.
+        """
+        name = cache.digest(what, str(getattr(self._client, "address", "")))
+        locks = cache.root() / "image-locks"
+        with cache.disk_full_explained(locks):
+            locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{name[:24]}.lock"):
+            yield
 
     def _pulled_base(
         self,
@@ -240,19 +288,12 @@ class Images:
         texts: Mapping[str, str] | None = None,
     ) -> str:
         """Build a recipe of ``images/`` unless an image with this content is there; its tag."""
-        texts = {**(texts or {}), **_recipe(recipe)}
+        texts = {**(texts or {}), **project.recipe(recipe)}
         content = cache.digest(recipe, platform, inputs, arguments, texts)
         tag = f"pbs-matrix/{recipe}:{content[:24]}"
-        # Two workers, or two runs on one machine, must not build the same image twice.
-        locks = cache.root() / "image-locks"
-        with cache.disk_full_explained(locks):
-            locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{content[:24]}.lock"):
-            try:
-                self._client.images.get(tag)
+        with self._locked(content):
+            if self._find(tag):
                 return tag
-            except ImageNotFound:
-                pass
             with tempfile.TemporaryDirectory() as work, cache.disk_full_explained(Path(work)):
                 context = Path(work) / "context.tar"
                 archives.write_context(context, files, texts)
@@ -281,10 +322,9 @@ class Images:
         return Image(tag=tag, id=str(image.id), origin=origin, base_digest=digest)
 
 
-@cache_in_process
-def _recipe(name: str) -> dict[str, str]:
-    """The files of a folder of ``images/``."""
-    return {file.name: file.read_text() for file in sorted((RECIPES / name).iterdir())}
+def _kept_name(image: str, platform: Platform) -> str:
+    """By what name a pulled base is kept: an engine has one image under a digest, not one each."""
+    return f"{PULLED}:{image.partition('@sha256:')[2][:24]}-{platform}"
 
 
 def remove_all(client: docker.DockerClient) -> int:
@@ -292,14 +332,22 @@ def remove_all(client: docker.DockerClient) -> int:
     removed = 0
     for recipe in ("upgrade", "environment", "builder-rust", "builder", "base"):
         for image in client.images.list(filters={"label": f"{engine.KIND}={recipe}"}):
-            try:
-                client.images.remove(image.id, force=True)
-            except APIError as error:
-                if error.status_code != 409:
-                    raise engine.translated(error, "removing images") from error
-            else:
-                removed += 1
+            removed += _remove(client, image.id)
+    for image in client.images.list(name=PULLED):
+        # The name that it was pulled by is perhaps somebody else's, too.
+        removed += sum(_remove(client, tag) for tag in image.tags if f"{PULLED}:" in tag)
     return removed
+
+
+def _remove(client: docker.DockerClient, name: str) -> bool:
+    """Remove an image, or one of its names; False where a container uses it."""
+    try:
+        client.images.remove(name, force=True)
+    except APIError as error:
+        if error.status_code != 409:
+            raise engine.translated(error, "removing images") from error
+        return False
+    return True
 
 
 def downloads_json(interpreter: Interpreter, archive: Archive) -> str:

@@ -42,9 +42,13 @@ class Platform(StrEnum):
     @classmethod
     def host(cls) -> Platform | None:
         """The platform of this machine, or None where it is not one under test."""
-        machine = host_platform.machine().lower()
+        return cls.named(host_platform.machine())
+
+    @classmethod
+    def named(cls, machine: str) -> Platform | None:
+        """The platform by a kernel's or an engine's name of it; None where none under test."""
         aliases = {"amd64": "x86_64", "arm64": "aarch64"}
         try:
-            return cls(aliases.get(machine, machine))
+            return cls(aliases.get(machine.lower(), machine.lower()))
         except ValueError:
             return None

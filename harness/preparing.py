@@ -82,6 +82,11 @@ def prepare(
     """
     platforms = {cell.environment.interpreter.platform for cell in cells}
     check_emulation(platforms, client)
+    if engine.lacks_limits(client):
+        say(
+            "the engine keeps to no limits of memory and processes (as without root under cgroup "
+            f"v1): a cell that takes more than {containers.MEMORY} is not ended"
+        )
     if dead := containers.reap_dead(client):
         say(f"removed {dead} containers that a dead run had left")
     workers = max(2, os.cpu_count() or 1)
@@ -111,7 +116,8 @@ def prepare(
 def check_emulation(platforms: Iterable[Platform], client: docker.DockerClient) -> None:
     """Raise :class:`EmulationMissingError` where the engine could not run a platform's programs.
 
-    Only a local engine can be looked at; a remote one shows it when its first image is built.
+    Only a local engine can be looked at; a remote one shows it when its first image is built, and
+    what cannot be built there is untestable.
     """
     if not engine.is_here(client):
         return
@@ -197,7 +203,8 @@ def _prepare(
         return made
 
     # Emulated builds take longest, so they go first.
-    ordered = sorted(all_environments, key=lambda e: e.interpreter.platform.is_native)
+    native = engine.platform(images.client)
+    ordered = sorted(all_environments, key=lambda e: e.interpreter.platform is native)
     made = dict(zip(ordered, pool.map(make_environment, ordered), strict=True))
     prepared_extensions = {key: job.result() for key, job in extension_jobs.items()}
     for wanted, extension in prepared_extensions.items():
@@ -211,13 +218,13 @@ def _prepare(
     ):
         # One message instead of one for each cell.
         raise failures[0]
-    version = images.client.version()
     return Prepared(
         run=run,
         owner=owner,
-        engine_version=f"{version.get('Version')} ({version.get('Os')}/{version.get('Arch')})",
+        engine_version=engine.describe(images.client),
         emulators={
-            str(e.interpreter.platform): emulator(e.interpreter.platform) for e in all_environments
+            str(platform): emulator(platform, images.client)
+            for platform in dict.fromkeys(e.interpreter.platform for e in all_environments)
         },
         environments={environment.id: result for environment, result in made.items()},
         extensions=prepared_extensions,
@@ -258,10 +265,16 @@ def surprises(cells: Iterable[Cell], prepared: Prepared) -> list[str]:
     return list(said.values())
 
 
-def emulator(platform: Platform) -> str | None:
-    """Version of the QEMU that runs a platform here; None where it runs natively."""
-    if platform.is_native:
+def emulator(platform: Platform, client: docker.DockerClient) -> str | None:
+    """Version of the QEMU that runs a platform for an engine; None where it runs natively.
+
+    ``unknown`` where that cannot be seen from here: what has been registered here says nothing of
+    an engine on another machine.
+    """
+    if platform is engine.platform(client):
         return None
+    if not engine.is_here(client):
+        return "unknown"
     handler = binfmt.find_handler(platform)
     version = binfmt.qemu_version(handler.interpreter) if handler else None
     return ".".join(map(str, version)) if version else "unknown"

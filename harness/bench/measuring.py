@@ -150,14 +150,12 @@ def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
                     archives.add_bytes(tar, f"{site}/sitecustomize.py", SITECUSTOMIZE)
             boxes = {}
             for side, entrant in entrants.items():
-                stream.seek(0)
                 boxes[side] = _start(client, entrant, side, stream, run_name, cpu)
         facts = {side: _facts(box, side, cpu) for side, box in boxes.items()}
         try:
             _measure(records, boxes, request.effort, say)
         except KeyboardInterrupt:
             interrupted = True
-        version = client.version()
         report = Report(
             started=begun.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - start, 1),
@@ -180,7 +178,7 @@ def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
                 pinned_to=cpu,
                 governor=facts[Side.SHARED]["governor"] or None,
                 kernel=facts[Side.SHARED]["kernel"],
-                engine=f"{version.get('Version')} ({version.get('Os')}/{version.get('Arch')})",
+                engine=engine.describe(client),
                 load_before=facts[Side.SHARED]["load"] if load is None else load,
                 load_after=os.getloadavg()[0] if local else None,
             ),
@@ -260,7 +258,7 @@ def _start(
             auto_remove=True,
             **containers.confinement(run_name, owners.this_process()),
         )
-        container.put_archive("/", packed)
+        containers.put(container, "/", packed)
         container.start()
     except (DockerException, requests.RequestException) as error:
         raise engine.translated(error, f"starting the container of {side}") from error

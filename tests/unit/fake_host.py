@@ -8,11 +8,13 @@ from pathlib import Path
 
 from harness import binfmt, doctor
 from harness.doctor import Check
+from harness.engine import Address
 from harness.host import Engine, Host, NoEngine, Silence
 from harness.platforms import Platform
 
 GIGABYTE = 10**9
-KERNEL = "6.1.0-test"
+KERNEL, NODE = "6.1.0-test", "here"
+SOCKET = Address(url="unix:///var/run/docker.sock")
 ENGINE = Engine(
     name="Engine",
     version="20.10",
@@ -20,6 +22,8 @@ ENGINE = Engine(
     storage="overlay2",
     data_root="/data",
     kernel=KERNEL,
+    node=NODE,
+    address=SOCKET,
 )
 NOBODY = NoEngine(why=Silence.NOBODY, message="connection refused")
 DOCKER_PID = "/var/run/docker.pid"
@@ -56,6 +60,15 @@ class FakeHost(Host):
     @property
     def kernel(self) -> str:
         return KERNEL
+
+    @property
+    def node(self) -> str:
+        return NODE
+
+    @property
+    def engine_address(self) -> Address | None:
+        named = self.env.get("DOCKER_HOST")
+        return Address(url=named, found="DOCKER_HOST") if named else None
 
     @property
     def is_root(self) -> bool:

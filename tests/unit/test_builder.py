@@ -13,7 +13,7 @@ from typing import Any, cast
 import docker
 import pytest
 
-from harness import builder, buildsystem, cache, extensions, locking, matrix, sdk
+from harness import builder, buildsystem, cache, engine, extensions, locking, matrix, sdk
 from harness.builder import Builder, Ended
 from harness.errors import ConfigurationError, DiskFullError, HarnessError, LockError, ToolError
 from harness.images import Images
@@ -148,7 +148,7 @@ def test_build_requirements_are_locked_for_machines_of_every_kind(tmp_path: Path
         again={"source": "mine", "imports": "mine"},
         compiled={"source": "cases/extensions/no-libpython", "imports": "no_libpython"},
     )
-    assert locking._requirements(made, made.platforms, tmp_path) == (
+    assert locking.requirements(made, made.platforms, tmp_path) == (
         ("x==1", Platform.X86_64),
         ("setuptools==84.2.1", Platform.X86_64),
         ("setuptools==84.2.1", Platform.AARCH64),
@@ -204,6 +204,7 @@ def builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Platform]:
         return Ended(exit_code=0, timed_out=False, oom_killed=False, said="", wheels={name: data})
 
     monkeypatch.setattr(Builder, "_build", build)
+    monkeypatch.setattr(engine, "platform", lambda client: Platform.host())
     return made
 
 
@@ -318,12 +319,12 @@ def test_a_build_requirement_that_is_not_locked_says_how_to_lock_it(
     assert not builds
 
 
-def test_a_machine_of_another_kind_is_told_so(
+def test_an_engine_of_another_kind_is_told_so(
     builds: list[Platform], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Platform, "host", classmethod(lambda cls: None))
+    monkeypatch.setattr(engine, "platform", lambda client: None)
     folder = written(tmp_path / "mine", GOOD)
-    with pytest.raises(ToolError, match="cannot be built on this machine's architecture"):
+    with pytest.raises(ToolError, match="cannot be built on the engine's architecture"):
         made_by(lock())("mine", folder, "3.13", Platform.X86_64)
 
 

@@ -62,7 +62,7 @@ def test_no_engine_is_one_message_and_not_a_failure_of_each_cell() -> None:
     done = run_pytest("--uv=0.7.6", "-n2", DOCKER_HOST="unix:///nonexistent/docker.sock")
     said = done.stdout + done.stderr
     assert done.returncode == ExitCode.ENGINE_MISSING
-    assert "no container engine answers (unix:///nonexistent/docker.sock)" in said
+    assert "no container engine answers (unix:///nonexistent/docker.sock, by DOCKER_HOST)" in said
     assert "pbs-matrix doctor --fix" in said
     assert "FAILED" not in said
     assert "Traceback" not in said

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from harness import binfmt, doctor
 from harness.doctor import State
+from harness.engine import Address
 from harness.errors import SetupIncompleteError
 from harness.host import Engine, NoEngine, Silence
 from harness.platforms import Platform
@@ -54,7 +55,9 @@ def test_everything_there_is_ok(host: FakeHost) -> None:
         "disk",
     ]
     assert {check.state for check in checks} == {State.OK}
-    assert checks[0].detail == "Engine 20.10, amd64, storage overlay2"
+    assert (
+        checks[0].detail == "Engine 20.10, amd64, storage overlay2, at unix:///var/run/docker.sock"
+    )
     assert "QEMU 10.0" in checks[2].detail
 
 
@@ -118,7 +121,7 @@ def test_an_engine_elsewhere_that_is_dead_is_not_repaired(host: FakeHost, tmp_pa
     )
     engine = check(remote, "engine")
     assert engine.state is State.MISSING
-    assert "DOCKER_HOST=tcp://10.0.0.9:2375" in engine.detail
+    assert "tcp://10.0.0.9:2375, by DOCKER_HOST" in engine.detail
     assert engine.repairs == ()
     with pytest.raises(SetupIncompleteError):
         run(remote, fix=True)
@@ -262,7 +265,10 @@ def test_the_report_is_readable_without_a_terminal(host: FakeHost) -> None:
     host.world.free = 5 * GIGABYTE
     _, output = run(host, fix=False)
     lines = output.splitlines()
-    assert lines[0] == "ok       engine             Engine 20.10, amd64, storage overlay2"
+    assert (
+        lines[0]
+        == "ok       engine             Engine 20.10, amd64, storage overlay2, at unix:///var/run/docker.sock"
+    )
     assert "\x1b" not in output
     assert any(line.startswith("warning  disk ") for line in lines)
     assert any(line.lstrip().startswith("A full run wants 10 GB") for line in lines)
@@ -273,3 +279,68 @@ def test_what_fix_could_not_put_right_is_an_error_of_its_own(host: FakeHost) -> 
     with pytest.raises(SetupIncompleteError) as caught:
         run(host, fix=True)
     assert caught.value.problem.startswith("still missing: disk: 1.0 GB free")
+
+
+def test_what_only_the_tests_use_is_looked_at_when_asked(host: FakeHost) -> None:
+    host.world.programs |= {"google-chrome", "podman"}
+    assert "podman" not in [found.name for found in doctor.examine(host)]
+    found = doctor.examine(host, tests=True)[-2:]
+    assert [(one.name, one.state) for one in found] == [
+        ("chromium", State.OK),
+        ("podman", State.OK),
+    ]
+
+
+def test_what_only_the_tests_use_is_installed_saying_so_and_never_needed(host: FakeHost) -> None:
+    checks = doctor.examine(host, tests=True)
+    assert [one.state for one in checks[-2:]] == [State.WARNING] * 2
+    assert "The tests of the report page use it" in checks[-2].advice
+    assert doctor.run(False, tests=True, host=host, console=Console(file=io.StringIO())) == 0
+    assert host.world.did == []
+    said: list[str] = []
+    doctor.heal(checks, host, said.append, tests=True)
+    assert host.world.did == [
+        "apt-get update",
+        "apt-get install -y --no-install-recommends chromium",
+        "apt-get install -y --no-install-recommends podman",
+    ]
+    assert [line.partition(" (")[0] for line in said] == [
+        "-> read the package lists",
+        "-> install chromium",
+        "-> install podman",
+    ]
+
+
+def test_what_only_the_tests_use_is_told_as_commands_without_root(host: FakeHost) -> None:
+    host.world.is_root = False
+    doctor.heal(doctor.examine(host, tests=True), host, host.world.said.append, tests=True)
+    said = "\n".join(host.world.said)
+    assert "apt-get install -y --no-install-recommends chromium" in said
+    assert host.world.did == []
+
+
+def test_an_engine_on_another_machine_says_what_is_native_there(host: FakeHost) -> None:
+    """An arm laptop with an engine on x86_64, and the other way round; its disk is out of sight."""
+    host.world.engine = Engine(
+        name="Docker",
+        version="28",
+        arch="arm64",
+        storage="overlay2",
+        data_root="/data",
+        kernel=host.kernel,
+        node="far",
+        address=Address(url="tcp://10.0.0.9:2375", found="DOCKER_HOST"),
+    )
+    names = [found.name for found in doctor.examine(host)]
+    assert "x86_64 emulation" in names
+    assert "aarch64 emulation" not in names
+    assert check(host, "x86_64 emulation").repairs == ()
+    assert "unknown for the engine, which is on another machine" in check(host, "disk").detail
+    assert check(host, "engine").detail.endswith("at tcp://10.0.0.9:2375, by DOCKER_HOST")
+
+
+def test_an_engine_that_says_what_to_do_is_quoted(host: FakeHost) -> None:
+    host.world.engine = NoEngine(why=Silence.OTHER, message="no such context", advice="Choose one.")
+    found = check(host, "engine")
+    assert "no such context" in found.detail
+    assert found.advice == "Choose one."

@@ -10,9 +10,9 @@ from typing import Any, cast
 import docker
 import pytest
 
-from harness import interpreters
+from harness import interpreters, project
 from harness.errors import ToolError
-from harness.images import RECIPES, Image, Images, Origin
+from harness.images import Image, Images, Origin
 from harness.interpreters import Archive
 from harness.plan import Environment
 from harness.remedies import Remedy
@@ -125,6 +125,6 @@ def test_a_recipe_takes_every_argument_that_it_is_given(monkeypatch: pytest.Monk
     """An engine only warns of an argument that a Dockerfile does not know."""
     for made in (sample_cell(), upgraded_cell()):
         recipe, rest = built(monkeypatch, made.environment)
-        text = (RECIPES / recipe / "Dockerfile").read_text()
+        text = project.recipe(recipe)["Dockerfile"]
         known = {line.split()[1].partition("=")[0] for line in text.splitlines() if "ARG " in line}
         assert known == set(rest["arguments"])
