@@ -42,6 +42,10 @@ PULLED = f"{engine.LABEL}/pulled"
 """The name of pulled bases on the engine; the tag is of the digest and the platform."""
 
 
+SAVED = "base-images"
+"""Kind of cache entry: a pulled base as a tar, for an engine that does not have it."""
+
+
 class Origin(StrEnum):
     """How a base image came to be."""
 
@@ -168,11 +172,14 @@ class Images:
 
     def _pull(self, base: Base, platform: Platform) -> str | None:
         """Pull a base and return its id, or None where there is none or no registry answers."""
-        if base.image is None or self._unreachable is not None:
+        if base.image is None:
             return None
+        kept = _kept_name(base.image, platform)
         with self._locked(base.image):
-            if found := self._find(_kept_name(base.image, platform)):
+            if found := self._find(kept) or self._loaded(kept):
                 return str(found.id)
+            if self._unreachable is not None:
+                return None
             # Docker has one image under a digest, and refuses another platform's.
             if other := self._find(base.image):
                 its = Platform.named(str(other.attrs["Architecture"]))
@@ -189,8 +196,23 @@ class Images:
                     f"{base.image}, pulled for {platform}, is for {image.attrs['Architecture']}",
                     advice="Name an image for several platforms by the digest of its index.",
                 )
-            image.tag(*_kept_name(base.image, platform).split(":"))
+            image.tag(*kept.split(":"))
+            cache.entry(SAVED, cache.digest(kept), lambda path: self._save(kept, path))
         return str(image.id)
+
+    def _loaded(self, kept: str) -> DockerImage | None:
+        """A base that this or another engine had pulled before, from the cache."""
+        saved = cache.existing(SAVED, cache.digest(kept))
+        if saved is None:
+            return None
+        with saved.open("rb") as stream:
+            self._client.images.load(stream)
+        return self._find(kept)
+
+    def _save(self, kept: str, path: Path) -> None:
+        with path.open("wb") as stream:
+            for chunk in self._client.api.get_image(kept):
+                stream.write(chunk)
 
     def _find(self, name: str) -> DockerImage | None:
         try:

@@ -28,6 +28,7 @@ from harness import cache
 from harness.errors import ConfigurationError, SelectionError
 
 HOLDS = {
+    "base-images": "base images from a registry",
     "base-roots": "Debian packages for base images",
     "benchmarks": "scripts of pyperformance",
     "contents": "what is in an interpreter's archive",

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from harness import cli, engine, index
+from harness import cache, cli, engine, index
 from harness.errors import EnginePermissionError, ExitCode
 from harness.images import Images
 from harness.lock import Lock
@@ -267,6 +267,9 @@ def test_a_registry_that_answers_is_used_and_its_packages_are_added(
     )
     with servers.serving() as server:
         digest = servers.add_image(server, "debian", root / "root.tar", ["arm64"])
+        kept = f"{images_module.PULLED}:{digest[7:31]}-aarch64"
+        saved = cache.root() / images_module.SAVED / cache.digest(kept)[:24]
+        saved.unlink(missing_ok=True)
         base = project_matrix.bases["debian13"].model_copy(
             update={"image": f"127.0.0.1:{server.port}/debian@{digest}"}
         )
@@ -276,6 +279,10 @@ def test_a_registry_that_answers_is_used_and_its_packages_are_added(
         assert (made.origin, made.base_digest) == ("pulled", digest)
         again = Images(client).base("pulled", base, Platform.AARCH64, ("libexpat1",))
         assert again == made
+    # Where neither the engine has it nor a registry answers, the cache has.
+    client.images.remove(f"127.0.0.1:{server.port}/debian@{digest}", force=True)
+    client.images.remove(kept, force=True)
+    assert Images(client).base("pulled", base, Platform.AARCH64, ("libexpat1",)) == made
     image = client.images.get(made.tag)
     try:
         assert image.attrs["Architecture"] == "arm64"
@@ -290,7 +297,8 @@ def test_a_registry_that_answers_is_used_and_its_packages_are_added(
         assert b"libexpat" in said_by
     finally:
         client.images.remove(made.tag, force=True)
-        client.images.remove(f"127.0.0.1:{server.port}/debian@{digest}", force=True)
+        client.images.remove(kept, force=True)
+        saved.unlink()
 
 
 def test_a_dead_registry_is_named_and_the_base_is_built_instead(

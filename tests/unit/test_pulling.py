@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from docker.errors import APIError, ImageNotFound
@@ -45,6 +45,13 @@ class FakeEngine:
             return self.names[name]
         except KeyError:
             raise ImageNotFound(name) from None
+
+    def get_image(self, name: str) -> Iterator[bytes]:
+        yield f"{name} {self.names[name].attrs['Architecture']}".encode()
+
+    def load(self, stream: IO[bytes]) -> None:
+        name, architecture = stream.read().decode().split()
+        self.names[name] = FakeImage(self, architecture)
 
     def remove(self, name: str, *, noprune: bool) -> None:
         assert noprune
@@ -88,6 +95,16 @@ def test_each_platform_gets_its_own_image_of_one_digest() -> None:
     assert images.registry_problem is None
     assert engine.asked == ["linux/amd64", "linux/arm64"]
     assert {f"{KEPT}-x86_64", f"{KEPT}-aarch64"} <= set(engine.names)
+
+
+def test_a_base_is_pulled_once_for_all_engines() -> None:
+    """Also where no registry answers any more: it is what the digest says."""
+    pulled(FakeEngine(), Platform.X86_64)
+    other = FakeEngine(problem="refused")
+    _, found = pulled(other, Platform.X86_64)
+    assert found == ["sha256:amd64"]
+    assert other.asked == []
+    assert pulled(other, Platform.AARCH64)[1] == [None]
 
 
 def test_an_image_that_a_user_has_pulled_is_not_lost() -> None:
