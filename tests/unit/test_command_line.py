@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,3 +134,12 @@ def test_every_kind_of_error_has_an_exit_code_of_its_own() -> None:
     # `check` and `try` end as linters do; all others are above pytest's own.
     assert sorted(codes)[0] == 2
     assert sorted(codes)[1] > 5
+
+
+def test_every_command_is_listed_once_in_the_help() -> None:
+    listed = [name for names in cli.SECTIONS.values() for name in names]
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= set(cli.main.commands)
+    said = CliRunner().invoke(cli.main, ["--help"]).output
+    for name in cli.main.commands:
+        assert re.search(rf"^  {name} ", said, re.MULTILINE)
