@@ -615,9 +615,10 @@ def _check_root(config: pytest.Config) -> None:
         if value is None or config.inipath is not None:
             continue
         here = config.invocation_params.dir
-        if config.rootpath in (here / value).parents and config.rootpath not in (
-            *(here, *here.parents),
-        ):
+        # Another project may have no ini-file, and then its root is right. This one has.
+        is_own = project.IS_CHECKOUT and here.is_relative_to(project.ROOT)
+        is_right = not is_own and config.rootpath in (here, *here.parents)
+        if config.rootpath in (here / value).parents and not is_right:
             raise ConfigurationError(
                 f"pytest took {config.rootpath}, where {option} {value} lies, for its root",
                 advice=f"Write it with an equals sign: {option}={value}",

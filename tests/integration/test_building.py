@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import docker
@@ -158,11 +159,13 @@ def test_what_a_back_end_made_goes_through_uv_and_is_imported(
     assert outcome.reason is reason, outcome
 
 
-def test_a_wheel_that_is_there_needs_no_engine(builder: Builder, project_lock: Lock) -> None:
-    """Neither a container nor an image is looked for."""
+def test_a_wheel_that_is_there_needs_no_container(
+    builder: Builder, client: docker.DockerClient, project_lock: Lock
+) -> None:
+    """The engine is asked what it is, since builders for another are others, and nothing else."""
     arguments = ("setuptools-plain", SAMPLES / "setuptools-plain", PYTHON, Platform.AARCH64)
     made = builder.wheel(*arguments)
-    without = Images(cast(docker.DockerClient, object()))
+    without = Images(cast(docker.DockerClient, SimpleNamespace(version=client.version)))
     assert Builder(without, project_lock, run="", owner="").wheel(*arguments) == made
 
 

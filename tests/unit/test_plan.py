@@ -19,7 +19,7 @@ from harness.errors import ConfigurationError, LockError, SelectionError
 from harness.lock import Lock
 from harness.matrix import Kind, Matrix, Profile
 from harness.outcome import Reason
-from harness.plan import SUCCESS, Cell, Selection, environments, plan, where
+from harness.plan import SUCCESS, Cell, Names, Selection, environments, plan, where
 from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.remedies import Remedy
@@ -222,7 +222,8 @@ def test_an_id_names_all_that_tells_one_cell_from_another(own: Matrix, own_lock:
 
     An id is the same in whatever profile a cell is, and stays when another is added before it.
     """
-    profiles = {name: plan(own, own_lock, profile=name) for name in own.profiles}
+    names = Names(uv={"latest": own.uv[-1]})
+    profiles = {name: plan(own, own_lock, profile=name, names=names) for name in own.profiles}
     known: dict[str, Cell] = {}
     for cells in profiles.values():
         for cell in cells:
