@@ -54,7 +54,9 @@ class Night:
             ],
         }
         _, self.matrix, self.lock = mirrored.matrix_for(
-            folder, ("0.7.5", "0.7.6"), more_profiles={"nightly": small}
+            folder,
+            ("0.7.5", "0.7.6"),
+            more_profiles={"nightly": small, "default": {"bases": ["debian13"]}},
         )
         mirrored.fill(api.store, self.lock, ("0.7.5", "0.7.6", "0.13.9"))
         self.files = {name: folder / name for name in ("matrix.yaml", "matrix.lock")}

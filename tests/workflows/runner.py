@@ -375,6 +375,8 @@ def _checkout(workspace: Path) -> None:
         if (PROJECT / name).is_file():
             (workspace / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, workspace / name)
+    # In a repository only does ruff pass over what git ignores.
+    subprocess.run(["git", "init", "-q", workspace], check=True)
 
 
 def _needs(job: Mapping[str, Any]) -> list[str]:
