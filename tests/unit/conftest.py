@@ -1,4 +1,4 @@
-"""Fixtures for the unit tests: C files, compiled once for all workers of a run."""
+"""For the unit tests: patience, and C files, compiled once for all workers of a run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from harness import cache, tools
 from harness.platforms import Platform
+
+# How long an example takes says nothing on a machine that has something else to do as well.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 Compile = Callable[..., Path]
 
