@@ -6,9 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness import output
 from harness.bench.suite import Clock, Pair, Side
@@ -87,13 +87,16 @@ class Failure(_Model):
     """The last line of what it said, or what was wrong with what it said."""
 
 
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Timing(_Model):
     """What was measured of one benchmark."""
 
     name: str
     loops: int | None
     """How often a value repeats the benchmark; calibrated once, the same for both sides."""
-    values: dict[Side, tuple[tuple[float, ...], ...]]
+    values: dict[Side, tuple[tuple[Seconds, ...], ...]]
     """Seconds for one pass through the benchmark, by side, by round, as pyperf gave them."""
     failure: Failure | None = None
 

@@ -647,3 +647,17 @@ def test_words_figures_and_pictures_need_no_engine(module: str) -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("seconds", [0, -0.1])
+def test_a_report_in_which_something_took_no_time_is_refused(
+    seconds: float, tmp_path: Path
+) -> None:
+    """Its logarithm would end the program."""
+    path = tmp_path / "bench.json"
+    reports.write(report(FASTER), path)
+    data = json.loads(path.read_text())
+    data["benchmarks"][0]["values"]["shared"][0][0] = seconds
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigurationError, match="greater than 0"):
+        reports.read(path)
