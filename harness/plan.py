@@ -18,11 +18,21 @@ from harness import releases
 from harness.errors import ConfigurationError, SelectionError
 from harness.flavours import Flavour
 from harness.lock import Lock, LockedDefault
-from harness.matrix import DEFAULT, Axes, Expectation, Kind, Matrix, Sample
+from harness.matrix import (
+    DEFAULT,
+    Axes,
+    Conditions,
+    Exclusion,
+    Expectation,
+    Kind,
+    Matrix,
+    Sample,
+)
 from harness.outcome import Reason
 from harness.platforms import Platform
 from harness.releases import LinkModel, link_model
 from harness.remedies import Remedy
+from harness.rules import Rules
 from harness.sources import Source
 
 
@@ -49,7 +59,7 @@ class Interpreter:
         """Whether one can be made of it at all: of other flavours Debian has nothing alike."""
         return self.flavour is Flavour.STRIPPED
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Such as ``cp313-20250517~replica-aarch64``; an upstream archive has no mark."""
         mark = "" if self.source is Source.UPSTREAM else f"~{self.source}"
@@ -68,12 +78,27 @@ class Environment:
     """Debian packages that the extensions tested here need, beyond the base's own."""
     upgrade: Upgrade | None = None
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Such as ``uv0.7.6-cp313-20250517~replica-aarch64-debian13``."""
         packages = "".join(f"+{name}" for name in self.packages)
         upgrade = f"+{self.upgrade.remedy}-after-uv{self.upgrade.uv}" if self.upgrade else ""
         return f"uv{self.uv}-{self.interpreter.id}-{self.base}{packages}{upgrade}"
+
+    @cached_property
+    def where(self) -> dict[str, str]:
+        """Its coordinate on each axis of environments."""
+        interpreter = self.interpreter
+        return {
+            "uv": self.uv,
+            "python": interpreter.python,
+            "release": interpreter.release,
+            "link_model": str(interpreter.link_model),
+            "platform": str(interpreter.platform),
+            "base": self.base,
+            "source": str(interpreter.source),
+            "flavour": str(interpreter.flavour),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,10 +194,13 @@ class Selection:
         """The selected cells, or :class:`SelectionError` naming the option that selects none."""
         # No cell is on both of extension and check: these two add up, all others narrow.
         for axes in _NARROWING:
-            chosen: set[str] = set()
             asked = [(axis, pattern) for axis in axes for pattern in getattr(self, axis)]
+            if not asked:
+                continue
+            values = {axis: [where(cell).get(axis) for cell in cells] for axis in axes}
+            chosen: set[str | None] = set()
             for axis, pattern in asked:
-                there = list(dict.fromkeys(filter(None, (where(c).get(axis) for c in cells))))
+                there = list(dict.fromkeys(filter(None, values[axis])))
                 found = [value for value in there if fnmatchcase(value, pattern)]
                 if not found:
                     raise SelectionError(
@@ -180,10 +208,11 @@ class Selection:
                         advice=f"What is left to select from: {', '.join(there) or 'nothing'}.",
                     )
                 chosen.update(found)
-            if asked:
-                cells = tuple(
-                    cell for cell in cells if chosen & {where(cell).get(axis) for axis in axes}
-                )
+            cells = tuple(
+                cell
+                for cell, *its in zip(cells, *values.values(), strict=True)
+                if not chosen.isdisjoint(its)
+            )
         return cells
 
 
@@ -260,71 +289,105 @@ def environments(cells: tuple[Cell, ...]) -> tuple[Environment, ...]:
     return tuple(dict.fromkeys(cell.environment for cell in cells))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Question:
+    """What is asked in every environment: a sample, with a remedy."""
+
+    name: str
+    sample: Sample
+    remedy: Remedy
+    upgrade: Remedy | None
+    """The remedy, where it makes environments of its own."""
+    where: Mapping[str, str]
+    """Its coordinate on each axis that environments are not on."""
+    conditions: Rules[Conditions]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Site:
+    """An environment, and all that it has to say of any question."""
+
+    environment: Environment
+    not_applicable: str | None
+    exclusions: Rules[Exclusion]
+    expectations: Rules[Expectation]
+
+
 def _product(
     matrix: Matrix, lock: Lock, axes: Axes, source: Source, names: Names
 ) -> Iterator[Cell]:
-    for uv_asked, release_asked, python, flavour, platform, base, (name, sample), remedy in product(
+    """The cells of a part of the matrix file, which share whatever several of them have."""
+    exclusions, expectations = Rules(matrix.exclude), Rules(matrix.expectations)
+    questions = tuple(_questions(matrix, axes))
+    if not questions:
+        return
+    for uv_asked, release_asked, python, flavour, platform, base in product(
         axes.uv or matrix.uv,
         axes.releases or matrix.releases,
         axes.python or matrix.python,
         axes.flavours or matrix.flavours,
         axes.platforms or matrix.platforms,
         axes.bases or tuple(matrix.bases),
-        _samples(matrix, axes),
-        axes.remedies or matrix.remedies,
     ):
-        if sample.kind is Kind.CHECK and remedy is not Remedy.NONE:
-            continue
         uv = names.uv.get(uv_asked, uv_asked)
         default = lock.default(uv, python, platform)
         tags = (default.release,) if release_asked == DEFAULT else names.tags(release_asked)
-        for tag in tags:
-            # What uv's own default is, is that also where it was asked for by its name.
-            known = default if tag == default.release and flavour is Flavour.STRIPPED else None
-            cell = Cell(
-                environment=Environment(
-                    uv=uv,
-                    interpreter=Interpreter(
-                        python=python,
-                        release=tag,
-                        platform=platform,
-                        source=source,
-                        flavour=flavour,
-                        default=known,
-                    ),
-                    base=base,
-                    packages=tuple(sorted(set(sample.packages) - set(matrix.bases[base].packages))),
-                ),
-                extension=name,
+        on_base = set(matrix.bases[base].packages)
+        sites: dict[tuple[str, tuple[str, ...], Remedy | None], _Site] = {}
+        for question, tag in product(questions, tags):
+            sample = question.sample
+            packages = tuple(sorted(set(sample.packages) - on_base))
+            site = sites.get(key := (tag, packages, question.upgrade))
+            if site is None:
+                # What uv's own default is, is that also where it was asked for by its name.
+                known = default if tag == default.release and flavour is Flavour.STRIPPED else None
+                interpreter = Interpreter(
+                    python=python,
+                    release=tag,
+                    platform=platform,
+                    source=source,
+                    flavour=flavour,
+                    default=known,
+                )
+                environment, reason = _upgraded(
+                    Environment(uv=uv, interpreter=interpreter, base=base, packages=packages),
+                    question.upgrade,
+                    matrix,
+                    lock,
+                )
+                site = sites[key] = _Site(
+                    environment=environment,
+                    not_applicable=reason,
+                    exclusions=exclusions.given(environment.where),
+                    expectations=expectations.given(environment.where),
+                )
+            if site.exclusions.first(question.where):
+                continue
+            rule = site.expectations.first(question.where)
+            yield Cell(
+                environment=site.environment,
+                extension=question.name,
                 sample=sample,
-                remedy=remedy,
-                expected=SUCCESS[sample.kind],
+                remedy=question.remedy,
+                expected=_expected(rule, python) if rule else SUCCESS[sample.kind],
+                not_applicable=_why_not_asked(question, site, matrix),
                 uv_asked=uv_asked,
                 release_asked=release_asked,
             )
-            if remedy.uv_command:
-                cell = _upgraded(cell, matrix, lock)
-            coordinates = where(cell)
-            if any(rule.matches(coordinates) for rule in matrix.exclude):
-                continue
-            if reason := _why_not_asked(cell, matrix):
-                cell = replace(cell, not_applicable=reason)
-            rule = next((r for r in matrix.expectations if r.matches(coordinates)), None)
-            yield replace(cell, expected=_expected(rule, python)) if rule else cell
 
 
-def _why_not_asked(cell: Cell, matrix: Matrix) -> str | None:
-    """Why a cell's question does not arise; None where it does."""
-    flavour = cell.environment.interpreter.flavour
-    if not cell.sample.applies.matches(where(cell)):
-        return f"it is asked only of {cell.sample.applies.words}"
-    if flavour is Flavour.MUSL and MUSL not in matrix.bases[cell.environment.base].packages:
-        return f"the base has no musl to run it: add {MUSL} to its packages"
-    if cell.sample.kind is Kind.EXTENSION and flavour not in ORDINARY:
-        return f"extensions are not built for {flavour} interpreters here; checks are asked of them"
-    if cell.environment.upgrade and flavour is not Flavour.STRIPPED:
-        return "what upgrading does is asked of the interpreter that uv installs by default"
-    return cell.not_applicable
+def _questions(matrix: Matrix, axes: Axes) -> Iterator[_Question]:
+    for (name, sample), remedy in product(_samples(matrix, axes), axes.remedies or matrix.remedies):
+        if sample.kind is Kind.CHECK and remedy is not Remedy.NONE:
+            continue
+        yield _Question(
+            name=name,
+            sample=sample,
+            remedy=remedy,
+            upgrade=remedy if remedy.uv_command else None,
+            where={str(sample.kind): name, "remedy": str(remedy)},
+            conditions=Rules([sample.applies]),
+        )
 
 
 def _samples(matrix: Matrix, axes: Axes) -> tuple[tuple[str, Sample], ...]:
@@ -334,26 +397,43 @@ def _samples(matrix: Matrix, axes: Axes) -> tuple[tuple[str, Sample], ...]:
     return (*extensions, *((name, matrix.checks[name]) for name in axes.checks or ()))
 
 
-def _upgraded(cell: Cell, matrix: Matrix, lock: Lock) -> Cell:
-    """The same cell, where an older uv had been before."""
-    now = cell.environment
+def _why_not_asked(question: _Question, site: _Site, matrix: Matrix) -> str | None:
+    """Why a question does not arise; None where it does."""
+    environment = site.environment
+    flavour = environment.interpreter.flavour
+    if not question.conditions.first(environment.where):
+        return f"it is asked only of {question.sample.applies.words}"
+    if flavour is Flavour.MUSL and MUSL not in matrix.bases[environment.base].packages:
+        return f"the base has no musl to run it: add {MUSL} to its packages"
+    if question.sample.kind is Kind.EXTENSION and flavour not in ORDINARY:
+        return f"extensions are not built for {flavour} interpreters here; checks are asked of them"
+    if environment.upgrade and flavour is not Flavour.STRIPPED:
+        return "what upgrading does is asked of the interpreter that uv installs by default"
+    return site.not_applicable
+
+
+def _upgraded(
+    now: Environment, remedy: Remedy | None, matrix: Matrix, lock: Lock
+) -> tuple[Environment, str | None]:
+    """The environment where an older uv had been before, if a remedy upgrades; or why not."""
+    if remedy is None:
+        return now, None
     old = matrix.upgrade_from
     assert old is not None  # the model asks for it where such a remedy is named
     if Version(now.uv) <= Version(old):
-        return replace(cell, not_applicable=f"uv {now.uv} is not newer than uv {old}")
+        return now, f"uv {now.uv} is not newer than uv {old}"
     interpreter = now.interpreter
     where_asked = interpreter.python, interpreter.platform
     default = lock.default(old, *where_asked)
     before = replace(interpreter, release=default.release, default=default)
-    if cell.remedy is Remedy.REINSTALL and interpreter.default:
+    if remedy is Remedy.REINSTALL and interpreter.default:
         # Not what this uv installs by default: the patch version stays, and so its own release.
         again = lock.reinstalled(now.uv, *where_asked)
         if again is None:
-            reason = f"uv {now.uv} has no CPython {default.version} any more"
-            return replace(cell, not_applicable=reason)
+            return now, f"uv {now.uv} has no CPython {default.version} any more"
         interpreter = replace(interpreter, release=again.release, default=again)
-    upgrade = Upgrade(uv=old, interpreter=before, remedy=cell.remedy)
-    return replace(cell, environment=replace(now, interpreter=interpreter, upgrade=upgrade))
+    upgrade = Upgrade(uv=old, interpreter=before, remedy=remedy)
+    return replace(now, interpreter=interpreter, upgrade=upgrade), None
 
 
 def _expected(rule: Expectation, python: str) -> Expected:
@@ -371,16 +451,5 @@ def _expected(rule: Expectation, python: str) -> Expected:
 
 def where(cell: Cell) -> dict[str, str]:
     """A cell's coordinate on each axis that it is on."""
-    interpreter = cell.environment.interpreter
-    return {
-        str(cell.sample.kind): cell.extension,
-        "uv": cell.environment.uv,
-        "python": interpreter.python,
-        "release": interpreter.release,
-        "link_model": str(interpreter.link_model),
-        "platform": str(interpreter.platform),
-        "base": cell.environment.base,
-        "source": str(interpreter.source),
-        "flavour": str(interpreter.flavour),
-        "remedy": str(cell.remedy),
-    }
+    asked = {str(cell.sample.kind): cell.extension}
+    return {**asked, **cell.environment.where, "remedy": str(cell.remedy)}

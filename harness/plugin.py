@@ -2,6 +2,9 @@
 
 The process that prints (the only one, or xdist's controller) loads the matrix, prepares and
 reaps; workers collect the same cells by themselves and read what was prepared from a file.
+
+pytest loads this in every project of an environment that has it installed. So whatever only cells
+need is imported where they need it.
 """
 
 from __future__ import annotations
@@ -14,31 +17,30 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterable
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from harness import lock, matrix, owner, project
+from harness import owner, project
 from harness.errors import ConfigurationError, HarnessError
-from harness.matrix import Kind
-from harness.outcome import Outcome, Reason, Stage, not_applicable
-from harness.plan import SUCCESS, Cell, Selection
-from harness.releases import LinkModel
-from harness.results import Result, Writer, properties, result_of
 from harness.sources import AUTO, Source
-from harness.timing import Stopwatch, Timing
-from harness.verdict import Status, explain, judge
-from harness.why import printable
 
 if TYPE_CHECKING:
     from harness.containers import Containers
     from harness.decision import Asked, Decision
+    from harness.lock import Lock
+    from harness.matrix import Matrix
+    from harness.outcome import Outcome
+    from harness.plan import Cell
     from harness.prediction import Prediction
     from harness.prepared import Prepared
+    from harness.releases import LinkModel
     from harness.resolution import Resolution
+    from harness.results import Result, Writer
+    from harness.timing import Timing
 
 AXES = ("uv", "release", "platform", "extension", "check", "remedy", "base", "flavour")
 
@@ -51,8 +53,8 @@ MARK = "pbs_matrix"
 IMPORTS_CELLS = re.compile(rb"^(from|import) " + re.escape(project.TESTS.encode()), re.MULTILINE)
 """In a test module of another project."""
 
-FIXTURES = {"cell": Kind.EXTENSION, "check": Kind.CHECK}
-"""Names of the parameters that ask for cells of a kind."""
+FIXTURES = {"cell": "extension", "check": "check"}
+"""Names of the parameters that ask for cells, and the kind of each."""
 
 DECISION = "decision.json"
 """Name of the file in a run's directory that has what was decided before anything was planned."""
@@ -197,14 +199,17 @@ class Run:
         return project.matrix_beside(here, self._config.rootpath, *beside)
 
     @cached_property
-    def matrix(self) -> matrix.Matrix:
+    def matrix(self) -> Matrix:
         """The parsed matrix file, with all that the options add to it."""
+        from harness import matrix
+
         return self._asked.extended(matrix.load(self.matrix_file))
 
     @cached_property
     def _asked(self) -> Asked:
         """What the options say."""
         from harness import decision
+        from harness.plan import Selection
         from harness.request import Request
 
         option, here = self._config.getoption, self._config.invocation_params.dir
@@ -228,8 +233,10 @@ class Run:
         )
 
     @cached_property
-    def _locked(self) -> lock.Lock:
+    def _locked(self) -> Lock:
         """The parsed lock file beside it."""
+        from harness import lock
+
         return lock.load(lock.path_for(self.matrix_file))
 
     @cached_property
@@ -283,7 +290,7 @@ class Run:
         return self._config.getoption("--shard") is not None
 
     @cached_property
-    def lock(self) -> lock.Lock:
+    def lock(self) -> Lock:
         """The lock, with what this run has found out beyond it."""
         return self.resolution.completed(self._locked)
 
@@ -308,6 +315,10 @@ class Run:
 
     def verify(self, cell: Cell) -> None:
         """Run a cell, keep its result for the report, and fail or skip as that asks for."""
+        from harness.outcome import Stage, not_applicable
+        from harness.results import result_of
+        from harness.verdict import Status, explain, judge
+
         prediction: Prediction | None = None
         linked: LinkModel | None = None
         timing: Timing | None = None
@@ -316,6 +327,7 @@ class Run:
             pins: dict[str, object] = {}
         else:
             from harness import cells, foreseen
+            from harness.timing import Stopwatch
 
             stopwatch = Stopwatch()
             foresight = foreseen.foresee(cell, self.prepared)
@@ -344,6 +356,9 @@ class Run:
 
     def _is_to_be_explained(self, cell: Cell, outcome: Outcome, prediction: Prediction) -> bool:
         """Known breakage on request; what nobody expected always."""
+        from harness.outcome import Reason
+        from harness.verdict import Status, judge
+
         status = judge(outcome, cell.expected, prediction)
         if status is Status.MISPREDICTED:
             return True
@@ -386,6 +401,8 @@ class Controller:
             if applicable:
                 self._prepare(applicable)
             if (cells or self._run.is_shard) and (path := self._config.getoption("--results")):
+                from harness.results import Writer
+
                 self._writer = Writer(self._config.invocation_params.dir / path)
         except HarnessError as error:
             self._say(f"error: {error}", red=True)
@@ -393,6 +410,7 @@ class Controller:
 
     def _prepare(self, cells: tuple[Cell, ...]) -> None:
         from harness import engine, preparing, progress
+        from harness.why import printable
 
         self._progress = progress.for_terminal(self._terminal._tw._file, self._say)
         cells_of = "cell" if len(cells) == 1 else "cells"
@@ -437,6 +455,8 @@ class Controller:
         """Keep the result that a cell's report carries."""
         data = getattr(report, RESULT, None)
         if data is not None and report.when == "call":
+            from harness.results import Result
+
             result = Result.model_validate_json(data)
             self.results.append(result)
             if self._writer:
@@ -449,6 +469,7 @@ class Controller:
         from rich.console import Console
 
         from harness import explanation, table
+        from harness.verdict import Status
 
         order = {cell.id: index for index, cell in enumerate(self._run.cells)}
         terminalreporter.section("pbs-matrix")
@@ -542,11 +563,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
     parameters = [
-        pytest.param(cell, id=cell.id, marks=[getattr(pytest.mark, name) for name in _marks(cell)])
+        pytest.param(cell, id=cell.id, marks=[_mark(name) for name in _marks(cell)])
         for cell in cells
-        if cell.sample.kind is kind
+        if cell.sample.kind == kind
     ]
-    (name,) = (name for name, k in FIXTURES.items() if k is kind)
+    (name,) = (name for name, k in FIXTURES.items() if k == kind)
     metafunc.parametrize(name, parameters)
 
 
@@ -578,6 +599,8 @@ def pytest_runtest_makereport(
     report = yield
     run = item.config.stash.get(RUN, None)
     if call.when == "call" and run is not None and run.last is not None:
+        from harness.results import properties
+
         setattr(report, RESULT, run.last.model_dump_json())
         # For pytest's own --junit-xml, which takes them from the report of the teardown to come.
         item.user_properties += properties(run.last)
@@ -598,7 +621,15 @@ def _own_marks(function: object) -> list[pytest.Mark]:
     return marks if isinstance(marks, list) else [marks]
 
 
+@cache
+def _mark(name: str) -> pytest.MarkDecorator:
+    decorator: pytest.MarkDecorator = getattr(pytest.mark, name)
+    return decorator
+
+
 def _marks(cell: Cell) -> list[str]:
+    from harness.plan import SUCCESS
+
     marks = [str(cell.environment.interpreter.platform)]
     is_broken = cell.expected.reason is not SUCCESS[cell.sample.kind].reason
     return [*marks, "known_breakage"] if is_broken else marks

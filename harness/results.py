@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -214,8 +213,8 @@ def read(path: Path) -> Iterator[Result]:
         with path.open(encoding="utf-8") as stream:
             for number, line in enumerate(stream, 1):
                 try:
-                    yield Result.model_validate(json.loads(line))
-                except (ValueError, RecursionError) as error:
+                    yield Result.model_validate_json(line)
+                except ValidationError as error:
                     raise ConfigurationError(
                         f"{path}:{number}: not a result of this harness: {_first_problem(error)}",
                         advice="Make the file with pytest --results FILE.",
@@ -226,8 +225,7 @@ def read(path: Path) -> Iterator[Result]:
         ) from error
 
 
-def _first_problem(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error).splitlines()[0]
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
