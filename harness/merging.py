@@ -82,9 +82,9 @@ def merge(paths: Iterable[Path], expected: Sequence[str] | None = None) -> Merge
     cells: dict[str, _Cell] = {}
     read = identical = 0
     for path in paths:
-        for number, result in enumerate(results.read(path), 1):
+        for result in results.read(path):
             read += 1
-            line = _line(path, number, result)
+            line = result.model_dump_json()
             cell = cells.get(result.id)
             if cell is None:
                 cell = cells[result.id] = _Cell(
@@ -124,16 +124,6 @@ def answers_of(result: Result) -> tuple[str, ...]:
     if not isinstance(noted, list):
         return own
     return tuple(dict.fromkeys((*(text for text in noted if isinstance(text, str)), *own)))
-
-
-def _line(path: Path, number: int, result: Result) -> str:
-    try:
-        return result.model_dump_json()
-    except ValueError as error:  # half a surrogate pair in the evidence
-        raise ConfigurationError(
-            f"{path}:{number}: not a result of this harness: {error}",
-            advice="Make the file with pytest --results FILE.",
-        ) from None
 
 
 def _final(cell: _Cell) -> str:
