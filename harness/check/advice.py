@@ -6,8 +6,8 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from harness.check import baseline
 from harness.check.verdicts import (
@@ -45,8 +45,7 @@ class Reader(StrEnum):
         }[self]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Advice:
+class Advice(NamedTuple):
     """Some sentences, and what to type or to paste after them."""
 
     reader: Reader

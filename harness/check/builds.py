@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import cache
 from typing import NamedTuple, assert_never
 
 from harness.loader.files import Files
 from harness.loader.glibc import Glibc
-from harness.loader.musl import Musl
 from harness.loader.objects import Architecture, Object, Unloadable
 from harness.loader.process import Loader
 from harness.releases import DATA, LinkModel, commit_dates, link_model_eras, order
@@ -44,6 +43,8 @@ class Libc(StrEnum):
             case Libc.GLIBC:
                 return Glibc()
             case Libc.MUSL:
+                from harness.loader.musl import Musl
+
                 return Musl()
             case _:
                 assert_never(self)
@@ -123,8 +124,7 @@ class Python(NamedTuple):
         return f"libpython{self}.so.1.0"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Build:
+class Build(NamedTuple):
     """A kind of published interpreter: all that are linked alike."""
 
     python: Python
@@ -202,8 +202,7 @@ class Span(NamedTuple):
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Era:
+class Era(NamedTuple):
     """A link model of the interpreters for a CPython and a machine, and who has it."""
 
     link_model: LinkModel
@@ -265,11 +264,18 @@ def model_of(release: str, libc: Libc) -> LinkModel | None:
     """
     if libc is Libc.MUSL and order(release) < order(MUSL_LOADS_SINCE):
         return None
-    passed = [era.link_model for era in link_model_eras() if order(era.first) <= order(release)]
+    place = order(release)
+    passed = [link_model for first, link_model in _starts() if first <= place]
     model = passed[-1] if passed else LinkModel.SHARED
     if libc is Libc.MUSL and model is LinkModel.STATIC:
         return LinkModel.STATIC_RUNPATH
     return model
+
+
+@cache
+def _starts() -> tuple[tuple[tuple[int, str], LinkModel], ...]:
+    """In commit order, from where on releases have which link model."""
+    return tuple((order(era.first), era.link_model) for era in link_model_eras())
 
 
 @cache

@@ -6,16 +6,18 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from harness.check import report, targets, thismachine, verdicts
+from harness.check import report, targets, verdicts
 from harness.check.builds import NEWEST, OLDEST, Python
 from harness.check.report import Section
 from harness.check.verdicts import Finding
 from harness.errors import HarnessError, TargetError
+
+if TYPE_CHECKING:
+    from harness.check.thismachine import Here
 
 
 class Exit(IntEnum):
@@ -35,8 +37,7 @@ class Form(StrEnum):
     GITHUB = "github"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """What was asked on the command line."""
 
     targets: Sequence[str]
@@ -125,23 +126,29 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command with what stands after ``pbs-matrix check``, and give the exit code."""
+    return run(request(arguments))
+
+
+def request(arguments: Sequence[str]) -> Request:
+    """What stands after ``pbs-matrix check``; what is wrong with it ends the process, with 2."""
     options = parser().parse_args(arguments)
-    return run(
-        Request(
-            targets=options.targets,
-            cpus=options.platform,
-            pythons=options.python,
-            form=Form(options.format),
-            verbose=options.verbose,
-            quiet=options.quiet,
-            output=options.output,
-            also_runs=options.run,
-        )
+    return Request(
+        targets=options.targets,
+        cpus=options.platform,
+        pythons=options.python,
+        form=Form(options.format),
+        verbose=options.verbose,
+        quiet=options.quiet,
+        output=options.output,
+        also_runs=options.run,
     )
 
 
 def run(request: Request) -> int:
-    """Check, print, and give the exit code; what is wrong with a target does not stop the rest."""
+    """Check, print, and give the exit code; what is wrong with a target does not stop the rest.
+
+    When it returns, everything is printed and nothing is left in a buffer.
+    """
     try:
         pythons = [_python(text) for text in request.pythons]
         cpus = [_cpu(text) for text in request.cpus]
@@ -162,11 +169,10 @@ def _sections(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> list
     try:
         if is_requirement(name):
             return [_of_requirement(name, pythons, cpus)]
-        here = thismachine.of_environment(Path(name))
+        here = _here(Path(name))
         findings = [
-            replace(
-                verdicts.check(one, pythons, cpus),
-                here=verdicts.check_here(one, here) if here else None,
+            verdicts.check(one, pythons, cpus)._replace(
+                here=verdicts.check_here(one, here) if here else None
             )
             for one in targets.read(Path(name))
         ]
@@ -182,6 +188,15 @@ def _sections(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> list
     return [
         Section(name=f"{name}: {finding.target.name}", findings=(finding,)) for finding in worth
     ]
+
+
+def _here(path: Path) -> Here | None:
+    """The interpreter of an environment; None of anything else, for which nothing is loaded."""
+    if not path.is_dir():
+        return None
+    from harness.check import thismachine
+
+    return thismachine.of_environment(path)
 
 
 def _of_requirement(name: str, pythons: Sequence[Python], cpus: Sequence[str]) -> Section:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.check import advice, baseline, builds
 from harness.check.builds import Python
@@ -28,8 +28,7 @@ WORDS = {Verdict.IMPORTS: "imports", Verdict.PARTLY: "partly", Verdict.FAILS: "F
 ABSENT = "-"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
+class Section(NamedTuple):
     """What was found of one thing that was named: a file, a directory, a requirement's wheels."""
 
     name: str

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness import why
 from harness.check import baseline, builds, pythons
 from harness.check.builds import Build, Era, Libc, Machine, Python
 from harness.check.target import SCRIPTS, SITE, Module, Target
-from harness.check.thismachine import Here
 from harness.loader.objects import Object
 from harness.loader.process import Answer, Process, Search, System, Variables
 from harness.prediction import importer
 from harness.releases import LinkModel
+
+if TYPE_CHECKING:
+    from harness.check.thismachine import Here
 
 NOT_PROMISED = "The manylinux rules do not list it, so no system has to have it"
 NOT_PROMISED_MUSL = "PEP 656 promises musl alone, so no system has to have it"
@@ -46,8 +49,7 @@ class Role(StrEnum):
     """It is started for itself."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Something that cannot be loaded, and why."""
 
     role: Role
@@ -75,8 +77,7 @@ class Failure:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(NamedTuple):
     """One kind of interpreter: what imports there, and what does not."""
 
     era: Era
@@ -90,8 +91,7 @@ class Cell:
         return Verdict.PARTLY if self.failures else Verdict.IMPORTS
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """A CPython on a machine, with each link model that it comes in."""
 
     python: Python
@@ -101,8 +101,7 @@ class Row:
     """Programs of the target that do not start; no interpreter has a part in that."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """A name that a file needs, and what it leads to with each link model."""
 
     name: str
@@ -110,8 +109,7 @@ class Need:
     found: Mapping[LinkModel, str | None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Missing:
+class Missing(NamedTuple):
     """A library that the target does not bring, and that not every system has."""
 
     name: str
@@ -120,8 +118,7 @@ class Missing:
     """Where a file of that name lies in the target, with no search path that leads to it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(NamedTuple):
     """All there is to say of a target."""
 
     target: Target
@@ -264,12 +261,12 @@ class _Checker:
         if not self.needs_libpython and key in self._rows:
             same = self._rows[key]
             cells = [Cell(era=era, failures=same.cells[0].failures) for era in eras]
-            return replace(same, python=python, cells=tuple(cells))
+            return same._replace(python=python, cells=tuple(cells))
         cells = []
         found: dict[tuple[str, str], dict[LinkModel, str | None]] = {}
         for era in eras:
             if cells and not self.needs_libpython:
-                cells.append(replace(cells[0], era=era))
+                cells.append(cells[0]._replace(era=era))
                 continue
             build = Build(python=python, machine=self.machine, link_model=era.link_model)
             failures, searches = self._cell(build, era, modules)

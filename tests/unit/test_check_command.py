@@ -258,18 +258,6 @@ def test_click_takes_the_same_arguments(broken: Path) -> None:
     assert "FAILS" in done.stdout
 
 
-def test_a_check_loads_nothing_heavy(clean: Path) -> None:
-    """It is for hooks, and to start is most of the time that it takes."""
-    heavy = ("click", "docker", "pydantic", "requests", "rich", "yaml", "elftools", "packaging")
-    program = (
-        "import sys; from harness.check import command; "
-        f"code = command.main([{str(clean)!r}, '-q']); "
-        f"sys.exit(code or [name for name in {heavy!r} if name in sys.modules] or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_the_hook_checks_the_files_that_it_is_for(broken: Path, clean: Path) -> None:
     (hook,) = yaml.safe_load((PROJECT / ".pre-commit-hooks.yaml").read_text())
     assert re.search(hook["files"], "dist/x-1.0-cp313-cp313-linux_x86_64.whl")
