@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import Any, assert_never
 
 from rich.console import Console
 from rich.text import Text
 
-from harness import merging, signature
+from harness import brief, merging, signature
+from harness.brief import Brief, Shared
 from harness.markdown import code, details, table, without_passwords
 from harness.outcome import Reason
 from harness.results import Result
@@ -103,11 +104,11 @@ SHOWN = 5
 """Cells of an extension that a terminal shows of what is not prominent."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
     """What one run says of a cell."""
 
-    result: Result
+    result: Brief
     """The last line with an answer; where there is none, the last line."""
     signature: Signature
     answers: tuple[str, ...]
@@ -155,7 +156,7 @@ class Cause:
         return f"{self.what}: {self.base} → {self.new}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
     """A cell in both runs; a side that does not have it is None."""
 
@@ -182,7 +183,7 @@ class Pair:
         assert side is not None
         if self.change is Change.OTHER_FAILURE and base:
             return f"{base.words} → {side.words}"
-        if self.change is Change.FLAKY and base and side is not base:
+        if self.change is Change.FLAKY and base and new:
             return f"{base.words} | {side.words}"
         return side.words
 
@@ -258,40 +259,51 @@ def compare(base: Iterable[Result], new: Iterable[Result], *, common: bool = Fal
     A run may have several lines about a cell, as after retries. Where all of them succeeded in BASE
     and none in NEW, that is a regression however NEW's differ; only what is not clear is flaky.
     """
-    sides = _sides(base), _sides(new)
+    shared = Shared()
+    earlier = _sides(base, {}, shared)
+    later = _sides(new, earlier, shared)
     pairs = tuple(
-        _pair(cell, sides[0].get(cell), sides[1].get(cell))
-        for cell in dict.fromkeys((*sides[0], *sides[1]))
-        if not common or (cell in sides[0] and cell in sides[1])
+        _pair(cell, earlier.get(cell), later.get(cell), shared)
+        for cell in chain(earlier, (cell for cell in later if cell not in earlier))
+        if not common or (cell in earlier and cell in later)
     )
     return Comparison(pairs=pairs, notes=tuple(_notes(pairs)))
 
 
-def _sides(run: Iterable[Result]) -> dict[str, Side]:
-    last: dict[str, Result] = {}
-    answers: dict[str, dict[str, None]] = {}
-    unsteady: set[str] = set()
+def _sides(run: Iterable[Result], earlier: Mapping[str, Side], shared: Shared) -> dict[str, Side]:
+    """What a run says, by cell. What the ``earlier`` one said in the same way is kept once."""
+    found: dict[str, Side] = {}
     for result in run:
-        known = last.get(result.id)
-        if known is None or result.outcome.was_tried or not known.outcome.was_tried:
-            last[result.id] = result
-        answers.setdefault(result.id, {}).update(dict.fromkeys(merging.answers_of(result)))
         noted = result.evidence.get(merging.FLAKY)
-        if noted and not isinstance(noted, list):
-            unsteady.add(result.id)
-    return {
-        cell: Side(
-            result=result,
-            signature=signature.of(result),
-            answers=tuple(answers[cell]),
-            says_flaky=cell in unsteady,
+        side = Side(
+            result=brief.of(result, shared),
+            signature=shared(signature.of(result)),
+            answers=shared(merging.answers_of(result)),
+            says_flaky=bool(noted) and not isinstance(noted, list),
         )
-        for cell, result in last.items()
-    }
+        if (known := found.get(result.id)) is not None:
+            side = _together(known, side, shared)
+        if (same := earlier.get(result.id)) == side:
+            side = same
+        found[side.result.id] = side
+    return found
 
 
-def _pair(cell: str, base: Side | None, new: Side | None) -> Pair:
-    causes = tuple(_causes(base.result, new.result)) if base and new else ()
+def _together(first: Side, second: Side, shared: Shared) -> Side:
+    """What two lines about a cell say, of which the second one came later."""
+    tried = (side.result.outcome.was_tried for side in (first, second))
+    counts = first if list(tried) == [True, False] else second
+    return replace(
+        counts,
+        answers=shared(tuple(dict.fromkeys((*first.answers, *second.answers)))),
+        says_flaky=first.says_flaky or second.says_flaky,
+    )
+
+
+def _pair(cell: str, base: Side | None, new: Side | None, shared: Shared) -> Pair:
+    causes: tuple[Cause, ...] = ()
+    if base and new and base is not new:  # else they differ in nothing
+        causes = shared(tuple(_causes(base.result, new.result)))
     return Pair(cell=cell, change=_change(base, new), base=base, new=new, causes=causes)
 
 
@@ -337,7 +349,7 @@ PINS = {
 """What a cell rests on, by its key in ``pins``. The image rests on these."""
 
 
-def _causes(base: Result, new: Result) -> Iterator[Cause]:
+def _causes(base: Brief, new: Brief) -> Iterator[Cause]:
     """What is known of both sides and differs."""
     if base.is_replica is not new.is_replica:
         yield Cause(what="source", base=_source(base), new=_source(new))
@@ -354,14 +366,14 @@ def _causes(base: Result, new: Result) -> Iterator[Cause]:
         yield Cause(what="wheels", base=_unlike(one, other), new=_unlike(other, one))
 
 
-def _source(result: Result) -> str:
+def _source(result: Brief) -> str:
     if not result.is_replica:
         return "the published archive"
     disguised = result.source is not Source.REPLICA
     return "a replica under the release's name" if disguised else "a replica"
 
 
-def _processor(result: Result) -> str:
+def _processor(result: Brief) -> str:
     """Whether a real one or an emulated one ran the cell."""
     version = result.pins["qemu"]
     return "native" if version is None else f"QEMU {version}"
@@ -409,7 +421,7 @@ def _notes(pairs: Sequence[Pair]) -> Iterator[str]:
         )
 
 
-def _without_source(cell: str, result: Result) -> str:
+def _without_source(cell: str, result: Brief) -> str:
     return cell.replace(f"~{result.source}", "", 1)
 
 
@@ -436,8 +448,7 @@ STYLES = {
 def render(comparison: Comparison, console: Console) -> None:
     """Print it for a terminal: what changed first, the counts last."""
     for change in Change:
-        groups = comparison.groups(change)
-        if not groups or change in COUNTED:
+        if change in COUNTED or not (groups := comparison.groups(change)):
             continue
         size = sum(group.size for group in groups)
         console.print(Text(f"{change.phrase}: {size}", style=STYLES.get(change, "bold")))
@@ -555,41 +566,67 @@ def _row(pair: Pair) -> tuple[str, ...]:
     )
 
 
-def as_json(comparison: Comparison) -> str:
-    """Every cell, and the groups by signature and extension, for programs."""
-    content = {
+def as_json(comparison: Comparison) -> Iterator[str]:
+    """Every cell, and the groups by signature and extension, for programs: piece by piece."""
+    frame = {
         "schema_version": SCHEMA,
         "exit_code": comparison.exit_code,
         "compared": comparison.compared,
         "counts": {str(change): count for change, count in comparison.counts.items()},
         "notes": comparison.notes,
-        "groups": [
-            {
+        "groups": [],
+        "cells": [],
+    }
+    # Nothing within a string looks like these, since its quotes are escaped.
+    first, rest = json.dumps(frame, indent=1).split('"groups": []')
+    between, last = rest.split('"cells": []')
+    yield first
+    yield from _listed("groups", _groups(comparison))
+    yield between
+    yield from _listed("cells", map(_cell, comparison.pairs))
+    yield last
+
+
+_PIECES = 100
+"""Of those of which JSON is made, so many at a time."""
+
+
+def _listed(name: str, items: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A list as ``json.dumps`` writes it one level deep."""
+    encoder = json.JSONEncoder(indent=1)
+    begin = f'"{name}": ['
+    for item in items:
+        yield f"{begin}\n  "
+        pieces = encoder.iterencode(item)
+        while piece := "".join(islice(pieces, _PIECES)):
+            yield piece.replace("\n", "\n  ")
+        begin = ","
+    yield "\n ]" if begin == "," else f"{begin}]"
+
+
+def _groups(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    for change in Change:
+        for group in comparison.groups(change):
+            yield {
                 "change": change,
                 "signature": group.signature,
                 "extensions": {
                     name: [pair.cell for pair in pairs] for name, pairs in group.extensions.items()
                 },
             }
-            for change in Change
-            for group in comparison.groups(change)
-        ],
-        "cells": [
-            {
-                "cell": pair.cell,
-                "change": pair.change,
-                "extension": pair.extension,
-                "base": _side(pair.base),
-                "new": _side(pair.new),
-                "what_else_differs": [
-                    {"what": cause.what, "base": cause.base, "new": cause.new}
-                    for cause in pair.causes
-                ],
-            }
-            for pair in comparison.pairs
+
+
+def _cell(pair: Pair) -> dict[str, Any]:
+    return {
+        "cell": pair.cell,
+        "change": pair.change,
+        "extension": pair.extension,
+        "base": _side(pair.base),
+        "new": _side(pair.new),
+        "what_else_differs": [
+            {"what": cause.what, "base": cause.base, "new": cause.new} for cause in pair.causes
         ],
     }
-    return json.dumps(content, indent=1)
 
 
 def _side(side: Side | None) -> dict[str, Any] | None:

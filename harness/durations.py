@@ -6,6 +6,7 @@ special is done. A number that no machine can have measured counts for nothing.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,12 @@ IsNative = Callable[[Platform], bool]
 """Whether the machine that will run a platform's cells does so without emulation."""
 
 _Key = tuple[str, ...]
+
+_HOW = {
+    (platform, emulated): f"{platform}{'~' if emulated else ''}"
+    for platform in Platform
+    for emulated in (False, True)
+}
 
 
 def here(platform: Platform) -> bool:
@@ -110,8 +117,7 @@ class Durations:
 
 def of(measured: Iterable[Result]) -> Durations:
     """The medians of some results."""
-    cells: dict[_Key, list[float]] = {}
-    preparations: dict[_Key, list[float]] = {}
+    cells, preparations = _Measured(), _Measured()
     for result in measured:
         # Under emulation the line names the emulator.
         emulated = result.pins.get("qemu") is not None
@@ -119,7 +125,7 @@ def of(measured: Iterable[Result]) -> Durations:
         took, prepared_in = _measured(result.took), _measured(result.prepared_in)
         if took is not None and result.outcome.was_tried:
             for key in _cell_keys(result.id, platform, result.extension, kind, emulated):
-                cells.setdefault(key, []).append(took)
+                cells.add(key, took)
         if prepared_in is not None:
             environment = (
                 result.uv,
@@ -131,11 +137,27 @@ def of(measured: Iterable[Result]) -> Durations:
                 str(result.remedy) if result.upgraded_from else "",
             )
             for key in _preparation_keys(environment, platform, emulated):
-                preparations.setdefault(key, []).append(prepared_in)
-    return Durations(
-        cells={key: median(values) for key, values in cells.items()},
-        preparations={key: median(values) for key, values in preparations.items()},
-    )
+                preparations.add(key, prepared_in)
+    return Durations(cells=cells.medians(), preparations=preparations.medians())
+
+
+class _Measured:
+    """What was measured, by what it is of; mostly, and for a million cells, once."""
+
+    def __init__(self) -> None:
+        self._first: dict[_Key, float] = {}
+        self._all: dict[_Key, array[float]] = {}
+
+    def add(self, key: _Key, seconds: float) -> None:
+        if key not in self._first:
+            self._first[key] = seconds
+        else:
+            self._all.setdefault(key, array("d", (self._first[key],))).append(seconds)
+
+    def medians(self) -> dict[_Key, float]:
+        """The medians, in place of what was measured."""
+        self._first |= {key: median(several) for key, several in self._all.items()}
+        return self._first
 
 
 def read(path: Path | None) -> Durations:
@@ -163,12 +185,12 @@ def _cell_keys(
     name: str, platform: Platform, sample: str, kind: str, emulated: bool
 ) -> tuple[_Key, ...]:
     """What to look a cell up by, the most telling first."""
-    how = f"{platform}{'~' if emulated else ''}"
+    how = _HOW[platform, emulated]
     return (how, "id", name), (how, "sample", sample), (how, "kind", kind)
 
 
 def _preparation_keys(environment: _Key, platform: Platform, emulated: bool) -> tuple[_Key, ...]:
-    how = f"{platform}{'~' if emulated else ''}"
+    how = _HOW[platform, emulated]
     upgraded = "upgraded" if environment[-1] else ""
     return (how, *environment), (how, upgraded)
 

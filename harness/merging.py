@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
+from typing import IO
 
 from harness import results, signature
-from harness.errors import ConfigurationError
+from harness.brief import Shared
+from harness.errors import ConfigurationError, DiskFullError
 from harness.results import Result
 from harness.why import printable
 
@@ -33,8 +39,8 @@ class Conflict:
 class Merged:
     """What came of some files."""
 
-    lines: tuple[str, ...]
-    """JSON, one for each cell: in the order of what was expected, all others behind by their id."""
+    cells: int
+    """How many there are."""
     read: int
     """Lines in all files."""
     identical: int
@@ -46,11 +52,18 @@ class Merged:
     """Expected ids that no file has."""
     unexpected: tuple[str, ...]
     """Ids that a file has and nobody expected; none where nothing is known of that."""
+    _kept: IO[bytes] = field(repr=False)
+    _order: Sequence[_Cell] = field(repr=False)
 
-    @property
-    def content(self) -> bytes:
-        """The file."""
-        return "".join(f"{line}\n" for line in self.lines).encode()
+    def lines(self) -> Iterator[bytes]:
+        """JSON, one for each cell: in the order of what was expected, all others behind by id.
+
+        With a line's end each, and only for as long as :func:`merged` holds them.
+        """
+        for cell in self._order:
+            self._kept.seek(cell.place)
+            line = self._kept.readline()
+            yield _noted(line, cell.answers) if len(cell.answers) > 1 else line
 
     @property
     def exit_code(self) -> int:
@@ -58,62 +71,109 @@ class Merged:
         return int(bool(self.missing))
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class _Cell:
     """What is known of a cell so far."""
 
-    line: str
+    place: int
+    """Where its line begins among those that are kept on the disk."""
     was_tried: bool
-    seen: set[str]
-    """Lines; only more than one where they differ."""
-    answers: dict[str, None] = field(default_factory=dict)
-    files: dict[Path, None] = field(default_factory=dict)
-    repeated: int = 0
+    answers: Collection[str]
+    """In their order."""
+    files: tuple[Path, ...]
 
 
-def merge(paths: Iterable[Path], expected: Sequence[str] | None = None) -> Merged:
+@contextmanager
+def merged(
+    paths: Iterable[Path], expected: Sequence[str] | None = None, *, folder: Path | None = None
+) -> Iterator[Merged]:
     """One line for each cell of some results files, whatever order the files were written in.
 
     Of several lines about a cell the last one counts, though never one without an answer against
     one with an answer. Where the answers differ (by :mod:`harness.signature`), all of them are
     noted in that line's evidence, under :data:`FLAKY`. Raises :class:`ConfigurationError` for a
     line that is no result, with its file and number.
+
+    What is read is kept on the disk, in a file without a name in ``folder``, or where temporary
+    files are: memory holds a cell's id, its answer, and where its line is.
     """
+    where = Path(tempfile.gettempdir()) if folder is None else folder
+    try:
+        kept = tempfile.TemporaryFile(dir=where)  # noqa: SIM115  # its end must not raise
+    except OSError as error:
+        raise _unkept(where, error) from error
+    try:
+        try:
+            found = _merged(paths, expected, kept)
+        except OSError as error:
+            raise _unkept(where, error) from error
+        yield found
+    finally:
+        # What could not be written cannot be when it is closed either.
+        with suppress(OSError):
+            kept.close()
+
+
+def _unkept(where: Path, error: OSError) -> DiskFullError:
+    return DiskFullError(
+        f"what is read cannot be kept in {where} meanwhile: {error.strerror or error}",
+        advice="Free as much there as the files take together.",
+    )
+
+
+def _merged(paths: Iterable[Path], expected: Sequence[str] | None, kept: IO[bytes]) -> Merged:
     cells: dict[str, _Cell] = {}
-    read = identical = 0
+    seen: set[bytes] = set()
+    share = Shared()
+    end = read = identical = repeated = 0
     for path in paths:
         for result in results.read(path):
             read += 1
-            line = result.model_dump_json()
+            line = result.model_dump_json().encode() + b"\n"
+            tried = result.outcome.was_tried
+            answers = share(answers_of(result))
+            # A line has its cell's id, so the same line is of the same cell.
+            digest = blake2b(line, digest_size=16).digest()
+            is_new = digest not in seen
+            seen.add(digest)
             cell = cells.get(result.id)
             if cell is None:
                 cell = cells[result.id] = _Cell(
-                    line=line, was_tried=result.outcome.was_tried, seen={line}
+                    place=end, was_tried=tried, answers=answers, files=()
                 )
-            elif line in cell.seen:
-                identical += 1
+                counts = True
             else:
-                cell.seen.add(line)
-                cell.repeated += 1
-                if result.outcome.was_tried or not cell.was_tried:
-                    cell.line, cell.was_tried = line, result.outcome.was_tried
-            cell.answers |= dict.fromkeys(answers_of(result))
-            if result.outcome.was_tried:
-                cell.files[path] = None
+                identical += not is_new
+                repeated += is_new
+                counts = is_new and (tried or not cell.was_tried)
+            if counts:
+                cell.place, cell.was_tried = end, tried
+                kept.write(line)
+                end += len(line)
+            if answers != cell.answers:
+                if not isinstance(cell.answers, dict):
+                    cell.answers = dict.fromkeys(cell.answers)
+                cell.answers.update(dict.fromkeys(answers))
+            if tried and path not in cell.files:
+                cell.files = share((*cell.files, path))
+    kept.flush()
     order = list(dict.fromkeys(expected or ()))
     others = sorted(cells.keys() - set(order))
+    found = [cells[name] for name in chain(order, others) if name in cells]
+    differing = sorted(name for name, cell in cells.items() if len(cell.answers) > 1)
     return Merged(
-        lines=tuple(_final(cells[name]) for name in (*order, *others) if name in cells),
+        cells=len(found),
         read=read,
         identical=identical,
-        repeated=sum(cell.repeated for cell in cells.values()),
+        repeated=repeated,
         conflicts=tuple(
-            Conflict(cell=name, answers=tuple(cell.answers), files=tuple(cell.files))
-            for name, cell in sorted(cells.items())
-            if len(cell.answers) > 1
+            Conflict(cell=name, answers=tuple(cells[name].answers), files=cells[name].files)
+            for name in differing
         ),
         missing=tuple(name for name in order if name not in cells),
         unexpected=tuple(others) if expected is not None else (),
+        _kept=kept,
+        _order=found,
     )
 
 
@@ -126,12 +186,10 @@ def answers_of(result: Result) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(text for text in noted if isinstance(text, str)), *own)))
 
 
-def _final(cell: _Cell) -> str:
-    if len(cell.answers) < 2:
-        return cell.line
-    result = Result.model_validate_json(cell.line)
-    evidence = {**result.evidence, FLAKY: list(cell.answers)}
-    return result.model_copy(update={"evidence": evidence}).model_dump_json()
+def _noted(line: bytes, answers: Iterable[str]) -> bytes:
+    result = Result.model_validate_json(line)
+    evidence = {**result.evidence, FLAKY: list(answers)}
+    return result.model_copy(update={"evidence": evidence}).model_dump_json().encode() + b"\n"
 
 
 def expected_ids(path: Path) -> tuple[str, ...]:
@@ -186,7 +244,7 @@ def _report(merged: Merged) -> Iterator[str]:
     for name in merged.unexpected:
         yield f"not expected: {name}"
     dropped = merged.identical + merged.repeated
-    parts = [f"{_count(merged.read, 'line')}: {_count(len(merged.lines), 'cell')}"]
+    parts = [f"{_count(merged.read, 'line')}: {_count(merged.cells, 'cell')}"]
     if dropped:
         kinds = f"{merged.identical} identical, {merged.repeated} not"
         parts.append(f"{_count(dropped, 'duplicate')} dropped ({kinds})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import ConfigurationError
@@ -10,10 +11,16 @@ from harness.errors import ConfigurationError
 
 def write(path: Path, content: bytes) -> None:
     """Write a file beside and rename it, so that a full disk leaves the old one whole."""
+    write_pieces(path, (content,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """The same of what comes piece by piece, and may be more than memory holds."""
     scratch = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(content)
+        with scratch.open("wb") as stream:
+            stream.writelines(pieces)
         scratch.replace(path)
     except OSError as error:
         raise ConfigurationError(
@@ -24,10 +31,15 @@ def write(path: Path, content: bytes) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def folder_of(path: Path) -> Path:
+    """The folder that a file will be in, or where that is still to be made."""
+    return next(p for p in (path.parent, *path.absolute().parents) if p.exists())
+
+
 def require_writable(*paths: Path | None) -> None:
     """Refuse, before minutes of measuring, a file that could not be written after them."""
     for path in filter(None, paths):
-        folder = next(p for p in (path.parent, *path.absolute().parents) if p.exists())
+        folder = folder_of(path)
         problem = "it is a directory" if path.is_dir() else None
         try:
             # Not os.access, which tells root that /proc may be written to.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from harness import releases
+from harness.brief import Brief, Shared
 from harness.filing import troubles
 from harness.filing.troubles import Kind, Trouble
 from harness.flavours import Flavour
@@ -63,15 +64,24 @@ def find(new: Iterable[Result], base: Iterable[Result] = (), *, most: int) -> Su
     The good release is the last one before the bad one with which the same question had a success,
     in either run; without one there is nothing to search between.
     """
-    lines, earlier = list(new), list(base)
-    good: dict[Asked, set[str]] = {}
-    for result in (*lines, *earlier):
-        if result.outcome in _SUCCESSES:
-            good.setdefault(_question(result), set()).add(result.release)
-    bases = list(dict.fromkeys(result.base for result in lines))
+    good: dict[Asked, tuple[str, ...]] = {}
+    bases: dict[str, int] = {}
+    shared = Shared()
+
+    def noting(lines: Iterable[Result], places: dict[str, int]) -> Iterator[Result]:
+        for line in lines:
+            places.setdefault(line.base, len(places))
+            if line.outcome in _SUCCESSES:
+                asked = _question(line)
+                known = good.get(asked, ())
+                if line.release not in known:
+                    good[asked] = shared((*known, line.release))
+            yield line
+
+    night = troubles.of(noting(new, bases), noting(base, {}))
     found: list[Suspect] = []
     said = []
-    for trouble in troubles.of(lines, earlier).troubles:
+    for trouble in night.troubles:
         if trouble.kind is not Kind.REGRESSED:
             continue
         possible = list(_of(trouble, good, bases))
@@ -87,12 +97,12 @@ def find(new: Iterable[Result], base: Iterable[Result] = (), *, most: int) -> Su
     return Suspicion(suspects=tuple(found), passed_over=tuple(said))
 
 
-def _of(trouble: Trouble, good: dict[Asked, set[str]], bases: list[str]) -> Iterator[Suspect]:
+def _of(
+    trouble: Trouble, good: dict[Asked, tuple[str, ...]], bases: dict[str, int]
+) -> Iterator[Suspect]:
     """The best representative first: one that most people can repeat."""
     results = [pair.new.result for pair in trouble.pairs if pair.new and not pair.new.is_flaky]
-    order = sorted(
-        results, key=lambda r: (r.platform is not Platform.X86_64, bases.index(r.base), r.id)
-    )
+    order = sorted(results, key=lambda r: (r.platform is not Platform.X86_64, bases[r.base], r.id))
     for bad in order:
         # What a bisection asks has no remedy, and is of the kind that uv takes by itself.
         if bad.remedy is not Remedy.NONE or bad.flavour is not Flavour.STRIPPED:
@@ -114,7 +124,7 @@ def _of(trouble: Trouble, good: dict[Asked, set[str]], bases: list[str]) -> Iter
         )
 
 
-def _question(result: Result) -> Asked:
+def _question(result: Result | Brief) -> Asked:
     return (
         *(result.extension, str(result.kind), result.platform, result.base, result.python),
         *(result.flavour, result.remedy, result.source, result.upgraded_from or ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
@@ -76,12 +76,14 @@ def of(new: Iterable[Result], base: Iterable[Result] = ()) -> Night:
     last good night. What could not be tested is none of the extension's. A cell that answered
     differently counts by its last answer.
     """
-    lines, earlier = list(new), list(base)
+    days: set[str] = set()
+    earlier: set[str] = set()
+    compared = comparison.compare(_noting(earlier, base), _noting(days, new))
     groups: dict[tuple[Kind, str], list[Pair]] = {}
     tested: dict[str, str] = {}
     known: dict[str, str] = {}
     unclear = set()
-    for pair in comparison.compare(earlier, lines).pairs:
+    for pair in compared.pairs:
         if pair.new is None:
             continue
         reason = pair.new.result.outcome
@@ -103,8 +105,8 @@ def of(new: Iterable[Result], base: Iterable[Result] = ()) -> Night:
         tested=tested,
         unclear=frozenset(unclear),
         known=known,
-        day=_day(lines),
-        base_day=_day(earlier),
+        day=min(days, default=""),
+        base_day=min(earlier, default=""),
     )
 
 
@@ -148,7 +150,9 @@ def _named(reason: Reason, library: str | None) -> str:
     return f"{reason} {library}" if library else str(reason)
 
 
-def _day(lines: Iterable[Result]) -> str:
-    """The day on which the first cell began."""
-    days = (line.started[:10] for line in lines if line.started)
-    return min((day for day in days if _DAY.fullmatch(day)), default="")
+def _noting(days: set[str], lines: Iterable[Result]) -> Iterator[Result]:
+    """The lines as they come; on which days their cells began is noted by the way."""
+    for line in lines:
+        if line.started and _DAY.fullmatch(day := line.started[:10]):
+            days.add(day)
+        yield line

@@ -66,7 +66,8 @@ def report(
     if page_file is None and markdown_file is None:
         page_file = PAGE
     output.require_writable(page_file, markdown_file)
-    merged = model.read(merging.merge(files))
+    with merging.merged(files) as lines:
+        merged = model.read(lines)
     view = model.View(
         results=merged,
         title=title or model.TITLE,

@@ -130,4 +130,4 @@ def _moments(first: str, last: str) -> str:
 
 def read(merged: merging.Merged) -> tuple[Result, ...]:
     """The results in merged lines."""
-    return tuple(Result.model_validate_json(line) for line in merged.lines)
+    return tuple(Result.model_validate_json(line) for line in merged.lines())

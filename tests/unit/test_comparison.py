@@ -128,7 +128,7 @@ def test_what_the_matrix_expects_does_not_matter(status: Status) -> None:
 def test_every_pair_of_outcomes_is_told_everywhere(before: Reason, after: Reason) -> None:
     found = comparison.compare([made(outcome=before)], [made(outcome=after)])
     pair = only(found)
-    read = json.loads(comparison.as_json(found))
+    read = json.loads("".join(comparison.as_json(found)))
     (cell,) = read["cells"]
     assert Change(cell["change"]) is pair.change
     assert (Reason(cell["base"]["outcome"]), Reason(cell["new"]["outcome"])) == (before, after)
@@ -144,7 +144,7 @@ def test_every_pair_of_outcomes_is_told_everywhere(before: Reason, after: Reason
 @pytest.mark.parametrize("stage", Stage)
 def test_every_stage_is_told_to_programs(stage: Stage) -> None:
     found = comparison.compare([made(stage=stage)], [made(stage=stage)])
-    (cell,) = json.loads(comparison.as_json(found))["cells"]
+    (cell,) = json.loads("".join(comparison.as_json(found)))["cells"]
     assert Stage(cell["base"]["stage"]) is stage
 
 
@@ -344,7 +344,7 @@ def test_what_others_wrote_is_code_and_nothing_else(outcome: Reason) -> None:
             )
         assert token.type not in ("link_open", "image", "html_inline", "strong_open")
     assert seen
-    json.loads(comparison.as_json(found))
+    json.loads("".join(comparison.as_json(found)))
 
 
 def many(number: int) -> Comparison:
@@ -390,7 +390,7 @@ def test_regressions_are_the_last_to_have_no_room() -> None:
 
 def test_programs_get_every_cell_and_the_groups() -> None:
     found = comparison.compare([OK, made("b")], [LACKING, made("b"), made("c")])
-    read = json.loads(comparison.as_json(found))
+    read = json.loads("".join(comparison.as_json(found)))
     assert (read["schema_version"], read["exit_code"], read["compared"]) == (1, 1, 2)
     assert read["counts"]["regressed"] == 1
     assert read["groups"][0] == {

@@ -32,9 +32,9 @@ def merged(
     folder: Path, *shards: Sequence[Result], expected: Sequence[str] | None = None
 ) -> tuple[Merged, list[Result]]:
     paths = [written(folder / f"{n}.jsonl", shard) for n, shard in enumerate(shards)]
-    found = merging.merge(paths, expected)
     out = folder / "merged.jsonl"
-    out.write_bytes(found.content)
+    with merging.merged(paths, expected) as found:
+        out.write_bytes(b"".join(found.lines()))
     return found, list(results.read(out))
 
 
@@ -56,7 +56,7 @@ def test_any_division_gives_the_same_file(
     lines = [made(f"s{n}") for n in order]
     shards = [lines[start : start + size] for start in range(0, 8, size)]
     folder = tmp_path_factory.mktemp("shards")
-    assert merged(folder, *shards)[0].lines == merged(folder, lines)[0].lines
+    assert merged(folder, *shards)[1] == merged(folder, lines)[1]
 
 
 def test_what_is_expected_gives_the_order(tmp_path: Path) -> None:
@@ -131,7 +131,8 @@ def test_lines_of_all_schemas_stay_what_they_are(tmp_path: Path) -> None:
     old = tmp_path / "old.jsonl"
     later = {"kind", "uv_asked", "release_asked", "flavour", "linked", "upgraded_from", "predicted"}
     old.write_text(made("s1", schema_version=1).model_dump_json(exclude=later) + "\n")
-    assert merging.merge([old, tmp_path / "2.jsonl"]).identical == 1
+    with merging.merged([old, tmp_path / "2.jsonl"]) as found:
+        assert found.identical == 1
 
 
 @pytest.mark.parametrize(
@@ -161,8 +162,9 @@ def test_evidence_that_cannot_be_written_again_is_named(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     content = {**A.model_dump(mode="json"), "evidence": {"x": "\ud800"}}
     path.write_text(A.model_dump_json() + "\n" + json.dumps(content) + "\n")
-    with pytest.raises(ConfigurationError, match=r"r\.jsonl:2: not a result"):
-        merging.merge([path])
+    refused = pytest.raises(ConfigurationError, match=r"r\.jsonl:2: not a result")
+    with refused, merging.merged([path]):
+        pass
 
 
 @pytest.mark.parametrize("noted", [True, "x", {"a": 1}, [1, None], []])
