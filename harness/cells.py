@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache as cache_in_process
 from pathlib import Path
 from typing import Any
 
-from docker.errors import DockerException
-from requests import RequestException
-
-from harness import containers, engine, lddebug
+from harness import foreseen, lddebug
 from harness.check import advice, verdicts
 from harness.check.advice import Advice
 from harness.check.baseline import is_libpython
 from harness.check.builds import Python
 from harness.check.tree import directory as read_directory
-from harness.containers import Containers, Finished
 from harness.errors import HarnessError
 from harness.explanation import EXPLANATION, Explanation
-from harness.extensions import module_name, tree_name
 from harness.foreseen import Foreseen
 from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
-from harness.plan import Cell, Interpreter, where
+from harness.plan import Cell, Interpreter, module_name, tree_name, where
 from harness.prepared import Prepared
+from harness.question import EXTENSIONS, MEMORY, Answers, Finished, Question
+from harness.verdict import judge
 
 SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 
@@ -34,8 +30,11 @@ SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11
 LAST_STAGE = {Kind.EXTENSION: Stage.IMPORT, Kind.CHECK: Stage.CHECK}
 
 
-def observe(cell: Cell, prepared: Prepared, pool: Containers) -> Outcome:
-    """Ask a cell's question in its environment's container; never raises for its sake."""
+def observe(cell: Cell, prepared: Prepared, pool: Answers, *, fresh: bool = False) -> Outcome:
+    """Ask a cell's question in its environment's container; never raises for its sake.
+
+    ``fresh``: in an interpreter and a container of its own.
+    """
     environment = prepared.environments[cell.environment.id]
     if environment.image is None:
         absent = not_applicable if environment.not_applicable else untestable
@@ -45,25 +44,61 @@ def observe(cell: Cell, prepared: Prepared, pool: Containers) -> Outcome:
         absent = not_applicable if extension.not_applicable else untestable
         return absent(Stage.INSTALL, extension.problem)
     try:
-        return interpret(_ask(cell, prepared, pool), cell)
+        return interpret(pool.ask(question(cell, fresh=fresh)), cell)
     except HarnessError as error:
         return untestable(Stage.ENGINE, error.problem)
 
 
-def trace(cell: Cell, prepared: Prepared, pool: Containers, library: str) -> tuple[str, ...]:
+def settle(
+    cell: Cell, prepared: Prepared, pool: Answers, *, fresh: bool = False
+) -> tuple[Outcome, Foreseen | None]:
+    """What happened in a cell, and what the loader's rules had foreseen of it.
+
+    What nobody expected is asked again as ``fresh``, and that answer counts: a forked interpreter
+    may be quicker, but must not be the reason of anything.
+    """
+    foresight = foreseen.foresee(cell, prepared)
+    outcome = observe(cell, prepared, pool, fresh=fresh)
+    given = foresight and foresight.given(outcome)
+    prediction = given.prediction if given else None
+    if fresh or not judge(outcome, cell.expected, prediction).is_surprise:
+        return outcome, given
+    again = observe(cell, prepared, pool, fresh=True)
+    if (again.reason, again.missing_library) != (outcome.reason, outcome.missing_library):
+        forked = {"reason": outcome.reason, "message": outcome.message}
+        again = replace(again, evidence={**again.evidence, "forked": forked})
+    return again, foresight and foresight.given(again)
+
+
+def trace(cell: Cell, pool: Answers, library: str) -> tuple[str, ...]:
     """Ask a cell's question again, and have the loader tell what it does about a library.
 
     What comes of it is not looked at; empty where the engine fails, or the loader does not tell.
     """
     try:
-        finished = _ask(cell, prepared, pool, variables=lddebug.VARIABLES)
+        finished = pool.ask(replace(question(cell), variables=lddebug.VARIABLES))
     except HarnessError:
         return ()
     return lddebug.about(finished.errors, library)
 
 
+def question(cell: Cell, *, fresh: bool = False) -> Question:
+    """What a cell asks."""
+    ask: dict[str, object] = {
+        "tree": f"{EXTENSIONS}/{tree_name(cell)}",
+        "module": module_name(cell),
+        # The others were applied to the files or to the environment.
+        "remedy": str(cell.remedy),
+    }
+    if cell.sample.kind is Kind.CHECK:
+        ask["check"] = where(cell)
+    return Question(
+        environment=cell.environment.id, ask=ask, limit=cell.sample.timeout, fresh=fresh
+    )
+
+
 def explained(
-    cell: Cell, outcome: Outcome, foresight: Foreseen, prepared: Prepared, pool: Containers
+    cell: Cell, outcome: Outcome, foresight: Foreseen, prepared: Prepared, pool: Answers
 ) -> Outcome:
     """An outcome with both accounts of it, by the loader's rules and the loader's own, and advice.
 
@@ -74,7 +109,7 @@ def explained(
     assert tree is not None  # else nothing would have been foreseen
     explanation = Explanation(
         account=foresight.account,
-        trace=trace(cell, prepared, pool, library) if library else (),
+        trace=trace(cell, pool, library) if library else (),
         advice=_advice(tree, cell.environment.interpreter, library),
     )
     evidence = {**outcome.evidence, EXPLANATION: explanation.model_dump(mode="json")}
@@ -92,43 +127,6 @@ def _advice(tree: Path, interpreter: Interpreter, library: str | None) -> tuple[
     return advice.advise([finding])
 
 
-def _ask(
-    cell: Cell, prepared: Prepared, pool: Containers, variables: Mapping[str, str] | None = None
-) -> Finished:
-    """Run a cell's probe; :class:`HarnessError` where the engine does not let it."""
-    image = prepared.environments[cell.environment.id].image
-    assert image is not None  # else there is nothing to ask
-    request: dict[str, object] = {
-        "tree": f"{containers.EXTENSIONS}/{tree_name(cell)}",
-        "module": module_name(cell),
-        # The others were applied to the files or to the environment.
-        "remedy": str(cell.remedy),
-    }
-    if cell.sample.kind is Kind.CHECK:
-        request["check"] = where(cell)
-    # A container may have ended by itself just now, having been idle; a second one will not.
-    for last in (False, True):
-        try:
-            container = pool.get(
-                cell.environment.id,
-                image.tag,
-                cell.environment.interpreter.platform,
-                prepared.trees(cell.environment),
-            )
-            finished = containers.run_probe(
-                container, request, limit=cell.sample.timeout, variables=variables
-            )
-        except (DockerException, RequestException) as error:
-            if last:
-                raise engine.translated(
-                    error, f"running a probe in {cell.environment.id}"
-                ) from error
-            continue
-        if finished.events or last:
-            return finished
-    raise AssertionError("the second attempt returned or raised")
-
-
 def interpret(finished: Finished, cell: Cell) -> Outcome:
     """What a probe's end means. A fact about the extension only after the probe had started."""
     events = _encodable(finished.events)
@@ -137,7 +135,7 @@ def interpret(finished: Finished, cell: Cell) -> Outcome:
         said = finished.errors.strip()[-500:] or "it said nothing"
         return untestable(
             Stage.INTERPRETER,
-            f"the interpreter did not start the probe (exit code {finished.exit_code}): {said}",
+            f"the interpreter did not start the probe{_code(finished)}: {said}",
         )
     expected_machine = str(cell.environment.interpreter.platform)
     if started["machine"] != expected_machine:
@@ -206,6 +204,10 @@ def interpret(finished: Finished, cell: Cell) -> Outcome:
     )
 
 
+def _code(finished: Finished) -> str:
+    return "" if finished.exit_code is None else f" (exit code {finished.exit_code})"
+
+
 def _bound(bindings: dict[str, Any]) -> tuple[Reason, str]:
     """Whether the C API that an extension uses is the running interpreter's."""
     copies: dict[str, list[str]] = bindings["copies"]
@@ -248,9 +250,10 @@ def _died(finished: Finished, stage: Stage, evidence: dict[str, object]) -> Outc
         return Outcome(
             stage=stage,
             reason=Reason.OUT_OF_MEMORY,
-            message=f"the kernel killed the {stage}: more than {containers.MEMORY} of memory",
+            message=f"the kernel killed the {stage}: more than {MEMORY} of memory",
             evidence=evidence,
         )
+    assert finished.exit_code is not None  # since it had started, its end was seen
     number = finished.exit_code - 128
     how = (
         f"signal {number} ({SIGNALS.get(number, 'unknown')})"

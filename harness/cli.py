@@ -265,23 +265,48 @@ def try_(
 
 @main.command()
 @click.option("--images", is_flag=True, help="Remove the project's images too.")
+@click.option(
+    "--to",
+    metavar="SIZE",
+    help="With --images: only those least recently used, until all take no more than this, such as "
+    "20GB.",
+)
 @click.option("--cache", "with_cache", is_flag=True, help="Remove the cache on this host too.")
 @told
-def clean(images: bool, with_cache: bool) -> None:
-    """Remove containers that dead runs left; live runs and other projects are not touched."""
+def clean(images: bool, to: str | None, with_cache: bool) -> None:
+    """Remove containers that dead runs left; live runs and other projects are not touched.
+
+    Where PBS_MATRIX_IMAGES_LIMIT says how much the project's images may take, such as 20GB, those
+    least recently used go until they take no more, here as after each preparation.
+
+    Ends with 1 if an image could not be removed that --to asks for.
+    """
     import shutil
 
-    from harness import cache, containers, engine
+    from harness import cache, containers, engine, imagestorage, storage
     from harness.images import remove_all
 
+    if to is not None and not images:
+        raise ConfigurationError(
+            "--to says which images go, and without --images none does",
+            advice="Add --images; for the cache there is `pbs-matrix cache prune --to SIZE`.",
+        )
+    wanted = imagestorage.limit() if to is None else storage.parse_size(to)
     client = engine.connect()
     click.echo(f"removed {containers.reap_dead(client)} containers of dead runs")
-    if images:
+    problems = False
+    if images and to is None:
         click.echo(f"removed {remove_all(client)} images")
+    elif wanted is not None:
+        pruned = imagestorage.prune(client, wanted)
+        for line in imagestorage.report(pruned):
+            click.echo(line)
+        problems = bool(pruned.problems)
     if with_cache:
         root = cache.root()
         shutil.rmtree(root, ignore_errors=True)
         click.echo(f"removed {root}")
+    sys.exit(int(problems))
 
 
 @main.group("cache", invoke_without_command=True)
@@ -541,7 +566,9 @@ def compare(base: Path, new: Path, markdown_file: Path | None, common: bool, as_
         output.write(markdown_file, comparison.markdown(found).encode())
         click.echo(f"wrote {markdown_file}", err=True)
     if as_json:
-        click.echo(comparison.as_json(found))
+        # Straight to where it goes: of a million cells it is half a gigabyte.
+        sys.stdout.writelines(comparison.as_json(found))
+        click.echo()
     else:
         comparison.render(found, Console(highlight=False))
     sys.exit(found.exit_code)
@@ -607,8 +634,8 @@ def merge(
         from harness import planfile
 
         expected = planfile.ids(plan_file, planfile.Track(track))
-    merged = merging.merge(files, expected)
-    output.write(to, merged.content)
+    with merging.merged(files, expected, folder=output.folder_of(to)) as merged:
+        output.write_pieces(to, merged.lines())
     for line in merging.report(merged):
         click.echo(line)
     click.echo(f"wrote {to}")

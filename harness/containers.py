@@ -1,21 +1,23 @@
 """Containers: one per environment and run, without a network, shared by every worker.
 
-A container ends by itself when nothing has run in it for a while (``images/environment/idle.sh``),
-so a harness that was killed leaves nothing behind; the run that made it removes it earlier.
+Each has an agent (:mod:`harness.agent`), which asks the questions. A container ends when the
+process that made it does, since the agent's input ends then; so a harness that was killed leaves
+nothing behind.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import secrets
 import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,100 +25,287 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
-from filelock import FileLock
+from docker.types import LogConfig, Mount
 
-from harness import archives, cache, engine, owner
-from harness.platforms import Platform
+from harness import agent, archives, engine, owner
+from harness.agent import Agent, AgentGone
+from harness.errors import EngineMissingError, HarnessError
+from harness.plan import Cell, Environment
+from harness.prepared import Prepared
+from harness.question import EXTENSIONS, MEMORY, Finished, Question
 
-GRACE = 30
-"""Seconds beyond a probe's own limit after which the container is killed from outside."""
-
-MAX_OUTPUT = 1 << 20
-"""Bytes of a probe's output that are kept, of each stream."""
-
-EXTENSIONS = "/opt/extensions"
-"""Where a container has the unpacked samples, one directory each."""
-
-IDLE = "/opt/pbs-matrix/idle.sh"
-"""The first process of a container; of its two numbers the image's are the default."""
-
-MEMORY = "1g"
 PIDS = 256
 
+MOST = 8
+"""How many containers of a run there are at a time, unless more are in use at once."""
 
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """How a probe's process ended, and what it said. ``timed_out``: its time limit ended it."""
+ENDING_SECONDS = 10
+"""How long containers may take to end, before the engine is told to remove them."""
 
-    exit_code: int
-    seconds: float
-    timed_out: bool
-    events: dict[str, dict[str, Any]]
-    errors: str
-    oom_killed: bool = False
+
+class _Place:
+    """An environment of a run, and its container while there is one."""
+
+    def __init__(self, environment: Environment, prepared: Prepared) -> None:
+        self.environment = environment
+        self.prepared = prepared
+        self.agent: Future[Agent] | None = None
+        self.cells = 0
+        """Cells that are still to come."""
+        self.asking = 0
+        self.used = 0.0
 
 
 class Containers:
-    """The containers of one run, found by name, made by whichever process needs one first."""
+    """The containers of one run.
+
+    Those of planned cells are started ahead, in the order of the plan, and end as soon as the last
+    of their cells is :meth:`done`; there are never many at a time. As a context manager: at its
+    end all are gone, whatever has happened.
+    """
 
     def __init__(
         self,
         client: docker.DockerClient,
         run: str,
         owner: str,
-        locks: Path,
         *,
-        lasting: int | None = None,
+        lasting: int = agent.LASTING,
+        most: int = MOST,
     ) -> None:
-        """``lasting``: seconds after which one ends although it is in use; None: the image's."""
-        self._command = ["/bin/sh", IDLE, "45", str(lasting)] if lasting else None
+        """``lasting``: seconds after which one ends although it is in use."""
         self._client = client
         self._run = run
         self._owner = owner
-        self._locks = locks
+        self._lasting = lasting
+        self._most = most
+        self._places: dict[str, _Place] = {}
+        self._ahead: deque[_Place] = deque()
+        self._changed = threading.Condition()
+        self._starting = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "starting")
+        self._is_closed = False
+        self._mounts: bool | None = None
+        self._made: list[Agent] = []
 
-    def get(self, key: str, image: str, platform: Platform, trees: Mapping[str, Path]) -> Container:
-        """The running container of an image, made and given its extensions if need be.
+    def __enter__(self) -> Containers:
+        return self
 
-        ``trees`` are the directories to lay under /opt/extensions, by name. Raises
-        :class:`harness.errors.HarnessError` where the engine refuses.
+    def __exit__(self, *_: object) -> None:
+        # An engine that is gone has no containers of ours that would not end by themselves.
+        with contextlib.suppress(HarnessError):
+            self.close()
+
+    def plan(self, cells: Iterable[Cell], prepared: Prepared) -> None:
+        """Say which cells are to come, and in which order their environments are."""
+        with self._changed:
+            for cell in cells:
+                name = cell.environment.id
+                there = prepared.environments.get(name)
+                if there is None or there.image is None:
+                    continue
+                if name not in self._places:
+                    self._places[name] = _Place(cell.environment, prepared)
+                    self._ahead.append(self._places[name])
+                self._places[name].cells += 1
+            self._advance()
+
+    def done(self, cell: Cell) -> None:
+        """Say that a planned cell needs its container no more."""
+        with self._changed:
+            place = self._places.get(cell.environment.id)
+            if place is None:
+                return
+            place.cells -= 1
+            if place.cells <= 0:
+                self._end(place)
+            self._advance()
+
+    def ask(self, question: Question) -> Finished:
+        """Have a question answered in the container of its environment.
+
+        Raises :class:`harness.errors.HarnessError` where the engine refuses.
         """
-        name = f"pbs-matrix-{self._run}-{cache.digest(key)[:12]}"
-        doing = f"starting the container of {key}"
+        place = self._places[question.environment]
+        if question.fresh:
+            return self._ask_alone(question, place)
+        # A container may have ended by itself just now, having been idle; a second one will not.
+        for last in (False, True):
+            with self._using(place) as its:
+                try:
+                    return its.ask(question)
+                except AgentGone as gone:
+                    self._lost(place, its)
+                    if last:
+                        return _unanswered(gone)
+        raise AssertionError("the second attempt returned or raised")
+
+    def container(self, environment: str) -> Container:
+        """The running container of a planned environment, by id, for whoever wants to look in."""
+        with self._using(self._places[environment]) as its:
+            return its.container
+
+    def close(self) -> None:
+        """Remove every container of this run.
+
+        Raises :class:`harness.errors.HarnessError` where the engine does not answer.
+        """
+        with self._changed:
+            self._is_closed = True
+            self._ahead.clear()
+            for place in self._places.values():
+                self._end(place)
+        self._starting.shutdown(wait=True, cancel_futures=True)
+        # What has ended, the engine removes by itself; nobody has to wait for that.
+        deadline = time.monotonic() + ENDING_SECONDS
+        if not all(its.has_ended(deadline - time.monotonic()) for its in self._made):
+            reap(self._client, self._run)
+
+    def _require_open(self) -> None:
+        """Raise where nothing is to be started any more. With the lock held."""
+        if self._is_closed:
+            raise _closed()
+
+    def _advance(self) -> None:
+        """Start what is next, as far as there is room. With the lock held."""
+        while self._ahead and self._alive() < self._most:
+            place = self._ahead.popleft()
+            if place.agent is None and place.cells > 0:
+                self._begin(place)
+
+    def _alive(self) -> int:
+        return sum(place.agent is not None for place in self._places.values())
+
+    def _begin(self, place: _Place) -> Future[Agent]:
+        """Have a container started. With the lock held."""
+        place.agent = self._starting.submit(self._make, place)
+        place.used = time.monotonic()
+        return place.agent
+
+    def _end(self, place: _Place) -> None:
+        """Have a container end, as soon as it has started. With the lock held."""
+        ending, place.agent = place.agent, None
+        if ending is not None and not ending.cancel():
+            ending.add_done_callback(_close)
+        self._changed.notify_all()
+
+    @contextmanager
+    def _using(self, place: _Place) -> Iterator[Agent]:
+        """The agent of an environment, started if need be, and left alone meanwhile."""
+        with self._changed:
+            self._require_open()
+            if place.agent is None:
+                self._make_room()
+            coming = place.agent or self._begin(place)
+            place.asking += 1
         try:
-            with FileLock(self._locks / f"{name}.lock"):
-                with contextlib.suppress(NotFound):
-                    found = self._client.containers.get(name)
-                    if found.status == "running":
-                        return found
-                    _remove(found)
-                return self._make(name, image, platform, trees)
-        except (DockerException, requests.RequestException) as error:
+            try:
+                its = coming.result()
+            except CancelledError:
+                raise _closed() from None
+            except BaseException:
+                with self._changed:
+                    if place.agent is coming:
+                        place.agent = None
+                raise
+            yield its
+        finally:
+            with self._changed:
+                place.asking -= 1
+                place.used = time.monotonic()
+
+    def _make_room(self) -> None:
+        """End what has not been in use for longest, where there are enough. With the lock held."""
+        if self._alive() < self._most:
+            return
+        idle = [p for p in self._places.values() if p.agent is not None and not p.asking]
+        if idle:
+            self._end(min(idle, key=lambda place: place.used))
+
+    def _lost(self, place: _Place, its: Agent) -> None:
+        """An agent has ended by itself."""
+        its.close()
+        with self._changed:
+            if place.agent is not None and place.agent.done() and place.agent.result() is its:
+                place.agent = None
+
+    def _ask_alone(self, question: Question, place: _Place) -> Finished:
+        """In a container that nothing else was, or will be, asked in."""
+        its = self._make(place)
+        try:
+            return its.ask(question)
+        except AgentGone as gone:
+            return _unanswered(gone)
+        finally:
+            its.close()
+
+    def _make(self, place: _Place) -> Agent:
+        doing = f"starting the container of {place.environment.id}"
+        try:
+            return self._started(place)
+        except (DockerException, requests.RequestException, OSError) as error:
             raise engine.translated(error, doing) from error
 
-    def _make(
-        self, name: str, image: str, platform: Platform, trees: Mapping[str, Path]
-    ) -> Container:
+    def _started(self, place: _Place) -> Agent:
+        image = place.prepared.environments[place.environment.id].image
+        assert image is not None  # else it would not be among the places
+        trees = place.prepared.trees(place.environment)
+        with self._changed:
+            self._require_open()
+            if self._mounts is None:
+                self._mounts = engine.can_mount(self._client)
+        mounts = [
+            Mount(f"{EXTENSIONS}/{name}", str(tree), type="bind", read_only=True)
+            for name, tree in sorted(trees.items())
+        ]
         container = self._client.containers.create(
-            image,
-            command=self._command,
-            name=name,
-            platform=platform.docker,
+            image.tag,
+            command=agent.command(lasting=self._lasting),
+            name=f"pbs-matrix-{self._run}-{secrets.token_hex(4)}",
+            platform=place.environment.interpreter.platform.docker,
             auto_remove=True,
-            **confinement(self._run, self._owner),
+            mounts=mounts if self._mounts else [],
+            **attended(confinement(self._run, self._owner)),
         )
         try:
-            with _packed(trees) as packed:
-                put(container, EXTENSIONS, packed)
-            container.start()
+            if not self._mounts:
+                with _packed(trees) as packed:
+                    put(container, EXTENSIONS, packed)
+            its = Agent(container)
+            its.start()
         except BaseException:
             _remove(container)
             raise
-        return container
+        with self._changed:
+            self._made = [*(made for made in self._made if not made.is_over), its]
+        return its
 
-    def reap(self) -> int:
-        """Remove every container of this run; their number."""
-        return reap(self._client, self._run)
+
+def _closed() -> EngineMissingError:
+    return EngineMissingError("the run is ending, and with it its containers", advice="Run again.")
+
+
+def _close(made: Future[Agent]) -> None:
+    if made.exception() is None:
+        made.result().close()
+
+
+def _unanswered(gone: AgentGone) -> Finished:
+    """Nothing is known of the probe: not even whether it has started."""
+    return Finished(exit_code=None, seconds=0.0, timed_out=False, events={}, errors=str(gone))
+
+
+def attended(confinement: Mapping[str, Any]) -> dict[str, Any]:
+    """What the engine is told of a container that has an agent, beyond its confinement."""
+    return {
+        **confinement,
+        "stdin_open": True,
+        # For the agent, which gives each of its children a user of its own.
+        "cap_add": ["SETUID", "SETGID", "KILL"],
+        # Inside the container, where /tmp is nobody else's.
+        "environment": {"HOME": "/tmp", "LANG": "C.UTF-8"},  # noqa: S108
+        # What it says is for the one who attends it, and kept by nobody else.
+        "log_config": LogConfig(type="none"),
+    }
 
 
 def confinement(run: str, owner: str, *, memory: str = MEMORY) -> dict[str, Any]:
@@ -158,112 +347,6 @@ def reap(client: docker.DockerClient, run: str) -> int:
 def reap_dead(client: docker.DockerClient) -> int:
     """Remove containers of runs whose process is gone; their number. Live runs are left alone."""
     return _remove_all(client, lambda labels: not owner.is_alive(labels[engine.OWNER]))
-
-
-def run_probe(
-    container: Container,
-    request: Mapping[str, object],
-    *,
-    limit: int,
-    variables: Mapping[str, str] | None = None,
-) -> Finished:
-    """Run the probe in a fresh interpreter, for at most ``limit`` seconds.
-
-    ``variables`` are added to its environment, and to that of ``timeout``.
-
-    The limit holds inside the container (``timeout``). Should that not work, the container is
-    killed from outside. Raises docker's errors where the container or the engine is gone.
-    """
-    api = container.client.api
-    nonce = secrets.token_hex(8)
-    command = ["timeout", "--signal=KILL", str(limit), "/opt/venv/bin/python", "-I", "-B"]
-    command += ["/opt/pbs-matrix/probe.py", json.dumps({**request, "nonce": nonce})]
-    execution = api.exec_create(
-        container.id,
-        command,
-        user="65534:65534",
-        # Inside the container, where /tmp is nobody else's.
-        environment={"HOME": "/tmp", "LANG": "C.UTF-8", **(variables or {})},  # noqa: S108
-    )
-    killed = threading.Event()
-
-    def kill() -> None:
-        killed.set()
-        with contextlib.suppress(DockerException, requests.RequestException):
-            container.kill()
-
-    watchdog = threading.Timer(limit + GRACE, kill)
-    watchdog.daemon = True
-    start = time.monotonic()
-    watchdog.start()
-    try:
-        said, errors = _read(api.exec_start(execution["Id"], stream=True, demux=True))
-        seconds = time.monotonic() - start
-        exit_code = 137 if killed.is_set() else _exit_code(api, execution["Id"], killed)
-    finally:
-        watchdog.cancel()
-    events = _events(said, nonce)
-    gone_by_kill = exit_code == 137
-    return Finished(
-        exit_code=exit_code,
-        seconds=seconds,
-        timed_out=killed.is_set() or (gone_by_kill and seconds >= limit),
-        events=events,
-        errors=errors,
-        oom_killed=gone_by_kill and _oom_kills_since(container, events),
-    )
-
-
-def _exit_code(api: docker.APIClient, execution: str, killed: threading.Event) -> int:
-    """The exit code of a process whose output has ended, once the engine has noted it.
-
-    An engine may end the output first; and a process may close its output and go on, until it is
-    killed.
-    """
-    pause = 0.01
-    while not killed.is_set():
-        found = api.exec_inspect(execution)
-        if not found["Running"] and found["ExitCode"] is not None:
-            return int(found["ExitCode"])
-        killed.wait(pause)
-        pause = min(2 * pause, 1)
-    return 137
-
-
-def _read(stream: Iterator[tuple[bytes | None, bytes | None]]) -> tuple[bytes, str]:
-    """Both streams to their end: the beginning of the first, where the reports are, and the end
-    of the second, where a dying process says why. What is beyond the limit is dropped.
-    """
-    kept = (bytearray(), bytearray())
-    for output, errors in stream:
-        if output and len(kept[0]) < MAX_OUTPUT:
-            kept[0].extend(output[: MAX_OUTPUT - len(kept[0])])
-        if errors:
-            kept[1].extend(errors)
-            del kept[1][:-MAX_OUTPUT]
-    return bytes(kept[0]), kept[1].decode(errors="replace")
-
-
-def _events(said: bytes, nonce: str) -> dict[str, dict[str, Any]]:
-    """The probe's own lines among what it printed, by event."""
-    events = {}
-    for line in said.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            event = json.loads(line)
-            if isinstance(event, dict) and event.get("nonce") == nonce:
-                events[str(event.get("event"))] = event
-    return events
-
-
-def _oom_kills_since(container: Container, events: dict[str, dict[str, Any]]) -> bool:
-    """Whether the kernel killed for want of memory after the probe had started."""
-    before = events.get("started", {}).get("oom_kills")
-    if before is None:
-        return False
-    files = "/sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control"
-    said = container.exec_run(["sh", "-c", f"cat {files} 2>/dev/null"]).output
-    kills = [line for line in said.decode().splitlines() if line.startswith("oom_kill ")]
-    return bool(kills) and int(kills[0].split()[1]) > int(before)
 
 
 @contextmanager

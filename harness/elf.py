@@ -70,6 +70,7 @@ SLOTS = {Architecture(62, 64): (6, 7, 1), Architecture(183, 64): (1025, 1026, 25
 
 ET_EXEC, ET_DYN = 2, 3
 PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
+PF_X = 1
 DT_NEEDED, DT_PLTRELSZ, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_RELASZ = 1, 2, 4, 5, 6, 7, 8
 DT_STRSZ, DT_SONAME, DT_RPATH, DT_DEBUG, DT_JMPREL, DT_RUNPATH = 10, 14, 15, 21, 23, 29
 DT_GNU_HASH, DT_FLAGS_1 = 0x6FFFFEF5, 0x6FFFFFFB
@@ -99,6 +100,7 @@ class _Segment(NamedTuple):
     """In the file, in bytes."""
     memory: int
     """In a process, in bytes."""
+    flags: int
 
 
 class Stream(Protocol):
@@ -187,7 +189,15 @@ class Reader:
         if not isinstance(found, Object) or found.architecture.bits != 64:
             return Dynamic()
         slots, provides = ({}, False) if found.architecture.big_endian else self._c_api()
-        return Dynamic(needed=found.needed, c_api_slots=slots, provides_c_api=provides)
+        return Dynamic(
+            needed=found.needed,
+            code_address=min(
+                (s.address for s in self._segments if s.kind == PT_LOAD and s.flags & PF_X),
+                default=0,
+            ),
+            c_api_slots=slots,
+            provides_c_api=provides,
+        )
 
     # Headers.
 
@@ -216,15 +226,19 @@ class Reader:
             raise _Damaged("ELF file version does not match current one")
         if self.type not in (ET_EXEC, ET_DYN):
             raise _Damaged(NO_LIBRARY)
-        # p_type, p_flags where 64 bits have it, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, …
-        layout = "I4xQQ8xQQ8x" if bits == 64 else "III4xII8x"
+        # p_type, p_flags where 64 bits have it, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz,
+        # p_flags where 32 bits have it, p_align.
+        layout = "IIQQ8xQQ8x" if bits == 64 else "III4xIII4x"
         segment = struct.Struct(self._order + layout)
         if entry_size != segment.size:
             raise _Damaged("ELF file's phentsize not the expected size")
         if count * segment.size > MAX_HEADERS:
             raise _Damaged(f"{count} program headers are more than Linux takes")
         raw = self._exactly(table, count * segment.size, "program headers")
-        self._segments = [_Segment._make(fields) for fields in segment.iter_unpack(raw)]
+        rows = segment.iter_unpack(raw)
+        if bits == 64:
+            rows = ((kind, *rest, flags) for kind, flags, *rest in rows)
+        self._segments = [_Segment._make(row) for row in rows]
         if not any(s.kind == PT_LOAD for s in self._segments):
             raise _Damaged("object file has no loadable segments")
 
@@ -478,6 +492,8 @@ class Dynamic:
 
     needed: tuple[str, ...] = ()
     """DT_NEEDED, in order."""
+    code_address: int = 0
+    """The lowest virtual address of what is mapped to be run, which nobody does to read it."""
     c_api_slots: Mapping[str, int] = field(default_factory=dict)
     """Where it keeps the address of each name of the C API that it takes from elsewhere.
 

@@ -277,6 +277,16 @@ def is_here(client: docker.DockerClient) -> bool:
     return runs_here(address, its, (this.release, this.nodename))
 
 
+def can_mount(client: docker.DockerClient) -> bool:
+    """Whether containers can be given folders of this machine, to read them where they are.
+
+    Not where SELinux keeps them apart, which would want the folders labelled anew.
+    """
+    options = _asked(client.info).get("SecurityOptions")
+    has_selinux = "selinux" in str(options)
+    return is_here(client) and not has_selinux
+
+
 def runs_here(address: Address | None, its: tuple[str, str], this: tuple[str, str]) -> bool:
     """The same, by the kernel's release and the name of the engine's machine and of this one.
 

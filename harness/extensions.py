@@ -23,7 +23,7 @@ from harness.platforms import Platform
 from harness.releases import LIBPYTHON
 from harness.remedies import Remedy
 
-RECIPE = 5
+RECIPE = 7
 """Counts up whenever this module makes other bytes from the same sources."""
 
 RECIPE_FILE = "extension.yaml"
@@ -77,25 +77,6 @@ class NothingToDo(Exception):
 
 BuildProject = Callable[[str, Path, str, Platform], Path]
 """Builds the project in a folder into a wheel: sample's name, folder, CPython, platform."""
-
-
-def tree_name(cell: Cell) -> str:
-    """Name of the directory that a cell's sample gets in its container."""
-    if isinstance(cell.sample, Check):
-        return f"check-{cell.extension}"
-    patched = "+patchelf" if cell.remedy is Remedy.PATCHELF else ""
-    return f"{cell.extension}{patched}"
-
-
-def module_name(cell: Cell) -> str:
-    """What is imported in a cell."""
-    match cell.sample:
-        case Extension(imports=name):
-            return name
-        case Check(script=script):
-            return Path(script).stem
-        case _:
-            raise AssertionError(f"unknown kind of sample {cell.sample!r}")
 
 
 def provide(cell: Cell, lock: Lock, beside: Path, build_project: BuildProject) -> Installed:
@@ -163,15 +144,25 @@ def _wheels(
 def note_files(path: Path) -> None:
     """Write ``symbols.json`` and ``files.json`` beside ``site/``; reading ELF takes its time."""
     site = path / "site"
+    _open_to_all(path)
     noted = {}
     for file in elf.files(site):
         found = elf.read(file)
         noted[file.relative_to(site).as_posix()] = {
+            "code_address": found.code_address,
             "slots": found.c_api_slots,
             "provides_c_api": found.provides_c_api,
         }
     (path / "symbols.json").write_text(json.dumps(noted))
     inventory.save(inventory.of_folder(site).below("/site"), path / "files.json")
+
+
+def _open_to_all(path: Path) -> None:
+    """Let everybody read the files, whatever this process's umask is: others do, in containers."""
+    for file in (path, *path.rglob("*")):
+        if not file.is_symlink():
+            mode = file.stat().st_mode
+            file.chmod(mode | (0o555 if file.is_dir() or mode & 0o100 else 0o444))
 
 
 def _patched(tree: Path, cell: Cell) -> Path:

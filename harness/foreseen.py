@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from harness import containers, inventory, routes, systems
-from harness.extensions import module_name, tree_name
+from harness import inventory, routes, systems
 from harness.flavours import Flavour
 from harness.loader.files import Files
 from harness.loader.glibc import Glibc
 from harness.loader.process import Loader, Variables
 from harness.matrix import Kind
 from harness.outcome import Outcome, Reason
-from harness.plan import Cell
+from harness.plan import Cell, module_name, tree_name
 from harness.prediction import Open, Prediction, predict
 from harness.prepared import Prepared
+from harness.question import EXTENSIONS
 from harness.remedies import Remedy
 from harness.why import Setting, account
 
@@ -67,7 +67,7 @@ def foresee(cell: Cell, prepared: Prepared, loader: Loader | None = None) -> For
     release = (older or cell.environment).interpreter.release
     interpreter = cell.environment.interpreter
     home = routes.folder(interpreter, python.version)
-    place = f"{containers.EXTENSIONS}/{tree_name(cell)}"
+    place = f"{EXTENSIONS}/{tree_name(cell)}"
     installed = inventory.load(tree / "files.json").below(place)
     system = systems.load(environment.system)
     there = python.inside.inventory.below(home)

@@ -11,7 +11,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import assert_never
 
@@ -21,9 +20,20 @@ from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 from docker.models.images import Image as DockerImage
 from filelock import FileLock
 from packaging.version import Version
-from pydantic import BaseModel, ConfigDict
 
-from harness import archives, cache, debian, engine, errors, interpreters, owner, project, routes
+from harness import (
+    archives,
+    cache,
+    debian,
+    engine,
+    errors,
+    imagestorage,
+    interpreters,
+    owner,
+    project,
+    routes,
+)
+from harness.image import Image, Origin
 from harness.interpreters import Archive
 from harness.matrix import Base
 from harness.plan import Environment, Interpreter
@@ -44,26 +54,6 @@ PULLED = f"{engine.LABEL}/pulled"
 
 SAVED = "base-images"
 """Kind of cache entry: a pulled base as a tar, for an engine that does not have it."""
-
-
-class Origin(StrEnum):
-    """How a base image came to be."""
-
-    PULLED = "pulled"
-    BUILT = "built"
-
-
-class Image(BaseModel):
-    """An image on the engine."""
-
-    model_config = ConfigDict(frozen=True)
-
-    tag: str
-    id: str
-    origin: Origin
-    """Of the base, also for an environment."""
-    base_digest: str
-    """What the base is made of: the pulled image's digest, or the sha256 of the packages' tar."""
 
 
 class Images:
@@ -313,6 +303,7 @@ class Images:
         texts = {**(texts or {}), **project.recipe(recipe)}
         content = cache.digest(recipe, platform, inputs, arguments, texts)
         tag = f"pbs-matrix/{recipe}:{content[:24]}"
+        imagestorage.note(self._client, tag)
         with self._locked(content):
             if self._find(tag):
                 return tag

@@ -7,21 +7,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache as memoize
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging import tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
-from pypi_simple import (
-    PYPI_SIMPLE_ENDPOINT,
-    DistributionPackage,
-    NoSuchProjectError,
-    PyPISimple,
-)
 
 from harness import cache, network
 from harness.errors import FetchError, HashMismatchError, NoSuchWheelError
 from harness.lock import LockedWheel
 from harness.platforms import Platform
+
+if TYPE_CHECKING:
+    from pypi_simple import DistributionPackage, PyPISimple
 
 NEWEST_GLIBC = 41
 """Minor version of the newest glibc (2.x) that a base image has: Debian 13's."""
@@ -32,6 +30,8 @@ def endpoint() -> str:
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
         if url := os.environ.get(variable):
             return url
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
     return str(PYPI_SIMPLE_ENDPOINT)
 
 
@@ -122,6 +122,8 @@ def _into(folder: Path, wheel: LockedWheel) -> None:
 @memoize
 def _project(name: str) -> tuple[DistributionPackage, ...]:
     """Every file of a project, oldest version first."""
+    from pypi_simple import NoSuchProjectError
+
     with _explained(name), _client() as client:
         try:
             return tuple(client.get_project_page(name, timeout=network.TIMEOUT).packages)
@@ -132,6 +134,9 @@ def _project(name: str) -> tuple[DistributionPackage, ...]:
 
 
 def _client() -> PyPISimple:
+    # Only here: it takes long to load, and most runs have every wheel already.
+    from pypi_simple import PyPISimple
+
     return PyPISimple(endpoint())
 
 

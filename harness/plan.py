@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 
 from packaging.version import Version
 
@@ -21,9 +22,11 @@ from harness.lock import Lock, LockedDefault
 from harness.matrix import (
     DEFAULT,
     Axes,
+    Check,
     Conditions,
     Exclusion,
     Expectation,
+    Extension,
     Kind,
     Matrix,
     Sample,
@@ -453,3 +456,22 @@ def where(cell: Cell) -> dict[str, str]:
     """A cell's coordinate on each axis that it is on."""
     asked = {str(cell.sample.kind): cell.extension}
     return {**asked, **cell.environment.where, "remedy": str(cell.remedy)}
+
+
+def tree_name(cell: Cell) -> str:
+    """Name of the directory that a cell's sample gets in its container."""
+    if isinstance(cell.sample, Check):
+        return f"check-{cell.extension}"
+    patched = "+patchelf" if cell.remedy is Remedy.PATCHELF else ""
+    return f"{cell.extension}{patched}"
+
+
+def module_name(cell: Cell) -> str:
+    """What is imported in a cell."""
+    match cell.sample:
+        case Extension(imports=name):
+            return name
+        case Check(script=script):
+            return Path(script).stem
+        case _:
+            raise AssertionError(f"unknown kind of sample {cell.sample!r}")

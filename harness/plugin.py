@@ -9,8 +9,8 @@ need is imported where they need it.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
+import os
 import re
 import shutil
 import sys
@@ -29,6 +29,7 @@ from harness.errors import ConfigurationError, HarnessError
 from harness.sources import AUTO, Source
 
 if TYPE_CHECKING:
+    from harness.broker import Broker
     from harness.containers import Containers
     from harness.decision import Asked, Decision
     from harness.lock import Lock
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from harness.plan import Cell
     from harness.prediction import Prediction
     from harness.prepared import Prepared
+    from harness.question import Answers
     from harness.releases import LinkModel
     from harness.resolution import Resolution
     from harness.results import Result, Writer
@@ -146,6 +148,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--explain",
         action="store_true",
         help="say of each import that fails why it does, with the loader's own trace as evidence",
+    )
+    group.addoption(
+        "--fresh",
+        action="store_true",
+        help="ask each cell in a container and an interpreter of its own; much slower, and nothing "
+        "that one cell does can matter to another",
     )
     group.addoption(
         "--allow-untestable",
@@ -307,11 +315,11 @@ class Run:
         return Prepared.load(self.directory / "prepared.json")
 
     @cached_property
-    def _containers(self) -> Containers:
-        from harness import engine
-        from harness.containers import Containers
+    def answers(self) -> Answers:
+        """Where this process has questions answered; the controller's own, if it is that."""
+        from harness.broker import Remote
 
-        return Containers(engine.connect(), self.name, self.owner, self.directory)
+        return Remote(self.directory)
 
     def verify(self, cell: Cell) -> None:
         """Run a cell, keep its result for the report, and fail or skip as that asks for."""
@@ -326,21 +334,19 @@ class Run:
             outcome = not_applicable(Stage.INTERPRETER, cell.not_applicable)
             pins: dict[str, object] = {}
         else:
-            from harness import cells, foreseen
+            from harness import cells
             from harness.timing import Stopwatch
 
             stopwatch = Stopwatch()
-            foresight = foreseen.foresee(cell, self.prepared)
-            outcome = cells.observe(cell, self.prepared, self._containers)
+            outcome, foresight = cells.settle(
+                cell, self.prepared, self.answers, fresh=self._config.getoption("--fresh")
+            )
             pins = self.prepared.pins(cell)
             linked = self.prepared.linked(cell)
             if foresight:
-                foresight = foresight.given(outcome)
                 prediction = foresight.prediction
                 if self._is_to_be_explained(cell, outcome, prediction):
-                    outcome = cells.explained(
-                        cell, outcome, foresight, self.prepared, self._containers
-                    )
+                    outcome = cells.explained(cell, outcome, foresight, self.prepared, self.answers)
             timing = stopwatch.read(self.prepared.seconds(cell))
         self.last = result_of(cell, outcome, pins, prediction, linked=linked, timing=timing)
         said = explain(outcome, cell.expected, prediction)
@@ -376,6 +382,9 @@ class Controller:
         self.results: list[Result] = []
         self._surprises: list[str] = []
         self._writer: Writer | None = None
+        self._containers: Containers | None = None
+        self._broker: Broker | None = None
+        self._cells: dict[str, Cell] = {}
 
     @property
     def _terminal(self) -> TerminalReporter:
@@ -410,6 +419,8 @@ class Controller:
 
     def _prepare(self, cells: tuple[Cell, ...]) -> None:
         from harness import engine, preparing, progress
+        from harness.broker import Broker
+        from harness.containers import Containers
         from harness.why import printable
 
         self._progress = progress.for_terminal(self._terminal._tw._file, self._say)
@@ -417,11 +428,12 @@ class Controller:
         if (file := self._run.matrix_file.resolve()) != project.MATRIX.resolve():
             cells_of += f" of {printable(str(file))}"
         self._say(f"preparing {len(cells)} {cells_of} …")
+        client = engine.connect()
         prepared = preparing.prepare(
             cells,
             self._run.matrix,
             self._run.lock,
-            engine.connect(),
+            client,
             run=self._run.name,
             owner=self._run.owner,
             beside=self._run.matrix_file.parent,
@@ -431,6 +443,11 @@ class Controller:
         )
         prepared.save(self._run.directory / "prepared.json")
         self._surprises = preparing.surprises(cells, prepared)
+        self._cells = {cell.id: cell for cell in cells}
+        self._containers = Containers(client, self._run.name, self._run.owner)
+        self._containers.plan(() if self._config.getoption("--fresh") else cells, prepared)
+        self._run.answers = self._containers
+        self._broker = Broker(self._containers, self._run.directory).__enter__()
 
     def _say(self, line: str, **markup: bool) -> None:
         self._terminal.ensure_newline()
@@ -459,6 +476,8 @@ class Controller:
 
             result = Result.model_validate_json(data)
             self.results.append(result)
+            if self._containers and (cell := self._cells.get(result.id)):
+                self._containers.done(cell)
             if self._writer:
                 self._writer.write(result)
 
@@ -498,11 +517,10 @@ class Controller:
             session.exitstatus = pytest.ExitCode.OK
         if self._writer:
             self._writer.__exit__(None, None, None)
-        if self._prepared:
-            from harness import containers, engine
-
-            with contextlib.suppress(HarnessError):
-                containers.reap(engine.connect(), self._run.name)
+        if self._broker:
+            self._broker.__exit__()
+        if self._containers:
+            self._containers.__exit__()
 
     @property
     def _has_empty_shard(self) -> bool:
@@ -583,6 +601,37 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[
     except HarnessError:
         return None  # which parametrizing it reports
     return None if any(cell.sample.kind in kinds for cell in cells) else []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Cells by environment, so that each container has its time; foreign platforms first.
+
+    Those take longest, and what is left at the end should be short. Everybody else's tests stay
+    where they are.
+    """
+    machine = os.uname().machine
+    places = {i: cell for i, item in enumerate(items) if (cell := _cell_of(item)) is not None}
+    environments: dict[str, int] = {}
+    for cell in places.values():
+        environments.setdefault(cell.environment.id, len(environments))
+
+    def rank(place: int) -> tuple[bool, int]:
+        environment = places[place].environment
+        is_native = environment.interpreter.platform == machine
+        return is_native, environments[environment.id]
+
+    ordered = [items[place] for place in sorted(places, key=rank)]
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+def _cell_of(item: pytest.Item) -> Cell | None:
+    """The cell that a test is for, if it is for one."""
+    if item.get_closest_marker(MARK) is None:
+        return None
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    found: Cell | None = next((parameters[name] for name in FIXTURES if name in parameters), None)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from harness import contents
 from harness.contents import Contents
-from harness.extensions import tree_name
-from harness.images import Image
+from harness.image import Image
 from harness.outcome import Stage
-from harness.plan import Cell, Environment
+from harness.plan import Cell, Environment, tree_name
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.routes import Route

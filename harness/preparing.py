@@ -6,9 +6,10 @@ need it untestable instead of ending the run; only when nothing at all is left t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from docker.errors import DockerException
 
 from harness import (
     binfmt,
+    bytecode,
     containers,
     engine,
     extensions,
+    imagestorage,
     interpreters,
     routes,
     systems,
@@ -35,14 +38,15 @@ from harness.errors import (
     LockError,
     NotOfferedError,
 )
-from harness.extensions import NothingToDo, tree_name
+from harness.extensions import NothingToDo
 from harness.flavours import Flavour
-from harness.images import Image, Images, Origin
+from harness.image import Image, Origin
+from harness.images import Images
 from harness.interpreters import Archive
 from harness.lock import Lock
 from harness.matrix import Matrix
 from harness.outcome import Stage
-from harness.plan import Cell, Environment, Interpreter, environments
+from harness.plan import Cell, Environment, Interpreter, environments, tree_name
 from harness.platforms import Platform
 from harness.prepared import (
     Prepared,
@@ -52,6 +56,7 @@ from harness.prepared import (
     extension_key,
 )
 from harness.progress import SILENT, Progress
+from harness.question import MEMORY
 from harness.resolution import Resolution
 from harness.sources import Source
 
@@ -80,19 +85,20 @@ def prepare(
     ``beside`` is the matrix file's directory; ``resolution`` says where published archives are.
     ``images`` are those of an earlier call, which knows by now whether a registry answers.
     """
+    limit = imagestorage.limit()
     platforms = {cell.environment.interpreter.platform for cell in cells}
     check_emulation(platforms, client)
     if engine.lacks_limits(client):
         say(
             "the engine keeps to no limits of memory and processes (as without root under cgroup "
-            f"v1): a cell that takes more than {containers.MEMORY} is not ended"
+            f"v1): a cell that takes more than {MEMORY} is not ended"
         )
     if dead := containers.reap_dead(client):
         say(f"removed {dead} containers that a dead run had left")
     workers = max(2, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         try:
-            return _prepare(
+            prepared = _prepare(
                 cells,
                 matrix,
                 lock,
@@ -111,6 +117,8 @@ def prepare(
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+    imagestorage.hold(client, limit, say)
+    return prepared
 
 
 def check_emulation(platforms: Iterable[Platform], client: docker.DockerClient) -> None:
@@ -207,6 +215,19 @@ def _prepare(
     ordered = sorted(all_environments, key=lambda e: e.interpreter.platform is native)
     made = dict(zip(ordered, pool.map(make_environment, ordered), strict=True))
     prepared_extensions = {key: job.result() for key, job in extension_jobs.items()}
+    compilers = _compilers(made, native)
+    compiling = {
+        key: pool.submit(
+            _with_bytecode,
+            extension,
+            compilers.get(made_extensions[key].environment.interpreter.python),
+            images.client,
+            run,
+            owner,
+        )
+        for key, extension in prepared_extensions.items()
+    }
+    prepared_extensions = {key: job.result() for key, job in compiling.items()}
     for wanted, extension in prepared_extensions.items():
         if extension.tree is None:
             verdict = "not applicable" if extension.not_applicable else "untestable"
@@ -235,6 +256,50 @@ def _prepare(
             for environment in all_environments
         },
     )
+
+
+def _compilers(
+    made: Mapping[Environment, PreparedEnvironment], native: Platform | None
+) -> dict[str, tuple[Environment, PreparedEnvironment]]:
+    """An environment for each CPython, to compile with; one that runs natively, if there is any.
+
+    Not of those that a newer uv has changed, which may have no interpreter that works.
+    """
+    found: dict[str, tuple[Environment, PreparedEnvironment]] = {}
+    for environment, there in made.items():
+        if there.image is None or environment.upgrade:
+            continue
+        python = environment.interpreter.python
+        if python not in found or environment.interpreter.platform is native:
+            found[python] = environment, there
+    return found
+
+
+def _with_bytecode(
+    extension: PreparedExtension,
+    compiler: tuple[Environment, PreparedEnvironment] | None,
+    client: docker.DockerClient,
+    run: str,
+    owner: str,
+) -> PreparedExtension:
+    """A sample with its bytecode, if that can be had; without, all is the same, and slower."""
+    if extension.tree is None or compiler is None:
+        return extension
+    environment, there = compiler
+    assert there.image is not None  # else it would be no compiler
+    interpreter = environment.interpreter
+    with contextlib.suppress(HarnessError):
+        tree = bytecode.added(
+            extension.tree,
+            interpreter.python,
+            there.image.tag,
+            interpreter.platform,
+            client,
+            run=run,
+            owner=owner,
+        )
+        return extension.model_copy(update={"tree": tree})
+    return extension
 
 
 def surprises(cells: Iterable[Cell], prepared: Prepared) -> list[str]:

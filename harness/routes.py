@@ -10,16 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from packaging.version import Version
 
-from harness import uvbinary
 from harness.errors import HashMismatchError
 from harness.flavours import Flavour
-from harness.interpreters import Archive
 from harness.plan import Interpreter
 from harness.sources import Source
+
+if TYPE_CHECKING:
+    from harness.interpreters import Archive
 
 MIRROR = "/opt/pbs-matrix/mirror"
 """Where an environment's image has its archives, as ``<release>/<file>``."""
@@ -118,6 +120,9 @@ def _own(
     elif interpreter.flavour is Flavour.DEBUG and Version(uv) < TAKES_DEBUG:
         return False
     else:
+        # Only here: who asks where something is installed downloads nothing.
+        from harness import uvbinary
+
         known = uvbinary.offers(
             program, interpreter.python, interpreter.flavour, interpreter.platform
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +12,8 @@ from typing import Self
 import docker
 from docker.models.containers import Container
 
-from harness import cells, containers, foreseen, owner, preparing
+from harness import agent, cells, owner, preparing
 from harness.containers import Containers
-from harness.errors import HarnessError
 from harness.images import Images
 from harness.lock import Lock
 from harness.matrix import Matrix
@@ -24,6 +21,7 @@ from harness.outcome import Outcome
 from harness.plan import Cell
 from harness.prepared import Prepared
 from harness.progress import SILENT, Progress
+from harness.question import Answers
 from harness.resolution import Resolution
 from harness.results import Result, result_of
 from harness.timing import Stopwatch
@@ -53,11 +51,11 @@ class Laboratory:
         say: Say,
         resolution: Resolution | None = None,
         progress: Progress = SILENT,
-        lasting: int | None = None,
+        lasting: int = agent.LASTING,
     ) -> None:
         """``beside`` is the matrix file's directory; ``resolution`` says where archives are.
 
-        ``lasting``: seconds after which a container ends although it is in use, if not by default.
+        ``lasting``: seconds after which a container ends although it is in use.
         """
         self._matrix = matrix
         self._client = client
@@ -65,16 +63,12 @@ class Laboratory:
         self._say = say
         self._resolution = resolution
         self._progress = progress
-        self._lasting = lasting
         self._images = Images(client)
         self._run, self._owner = owner.new_run(), owner.this_process()
-        self._stack = contextlib.ExitStack()
+        self._containers = Containers(client, self._run, self._owner, lasting=lasting)
 
     def __enter__(self) -> Self:
-        locks = self._stack.enter_context(tempfile.TemporaryDirectory(suffix="-pbs-matrix"))
-        self._containers = Containers(
-            self._client, self._run, self._owner, Path(locks), lasting=self._lasting
-        )
+        self._containers.__enter__()
         return self
 
     def __exit__(
@@ -83,12 +77,7 @@ class Laboratory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            # An engine that is gone has no containers of ours that would not end by themselves.
-            with contextlib.suppress(HarnessError):
-                containers.reap(self._client, self._run)
-        finally:
-            self._stack.close()
+        self._containers.__exit__(kind, error, traceback)
 
     def prepare(self, planned: tuple[Cell, ...], lock: Lock) -> Prepared:
         """Make or find what some applicable cells need."""
@@ -108,24 +97,24 @@ class Laboratory:
 
     def container(self, cell: Cell, prepared: Prepared) -> Container:
         """The container of a cell that was prepared, and could be; whoever wants it may use it."""
-        image = prepared.environments[cell.environment.id].image
-        assert image is not None  # else there is nothing to run
-        return self._containers.get(
-            cell.environment.id,
-            image.tag,
-            cell.environment.interpreter.platform,
-            prepared.trees(cell.environment),
-        )
+        self._containers.plan((cell,), prepared)
+        return self._containers.container(cell.environment.id)
 
     def run(
         self, planned: tuple[Cell, ...], prepared: Prepared, expecting: Expecting = as_planned
     ) -> Iterator[Result]:
         """Run cells that were prepared, and give their results in order, as they come."""
+
+        def run_one(cell: Cell) -> Result:
+            try:
+                return observe(cell, prepared, self._containers, expecting)
+            finally:
+                self._containers.done(cell)
+
+        self._containers.plan(planned, prepared)
         with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
             try:
-                yield from pool.map(
-                    lambda cell: observe(cell, prepared, self._containers, expecting), planned
-                )
+                yield from pool.map(run_one, planned)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
@@ -153,12 +142,10 @@ def run(
         yield from laboratory.run(planned, laboratory.prepare(planned, lock), expecting)
 
 
-def observe(cell: Cell, prepared: Prepared, pool: Containers, expecting: Expecting) -> Result:
+def observe(cell: Cell, prepared: Prepared, pool: Answers, expecting: Expecting) -> Result:
     """A cell's result, explained where a library is missing."""
     stopwatch = Stopwatch()
-    foresight = foreseen.foresee(cell, prepared)
-    outcome = cells.observe(cell, prepared, pool)
-    foresight = foresight and foresight.given(outcome)
+    outcome, foresight = cells.settle(cell, prepared, pool)
     if foresight and outcome.missing_library:
         outcome = cells.explained(cell, outcome, foresight, prepared, pool)
     prediction = foresight.prediction if foresight else None

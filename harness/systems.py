@@ -8,18 +8,18 @@ import tarfile
 import tempfile
 from functools import cache as cache_in_process
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import docker
-import requests
-from docker.errors import DockerException
 from pydantic import TypeAdapter
 
-from harness import cache, elf, engine, inventory, ldcache, owner
-from harness.containers import confinement
+from harness import cache, elf, inventory, ldcache, owner
 from harness.loader.files import Files
 from harness.loader.objects import Object, Unloadable
 from harness.loader.process import System
 from harness.platforms import Platform
+
+if TYPE_CHECKING:
+    import docker
 
 RECIPE = 1
 """Counts up whenever this module finds other things in the same image."""
@@ -59,6 +59,13 @@ def load(path: Path) -> System:
 
 
 def _look(client: docker.DockerClient, image: str, platform: Platform) -> System:
+    # Only here: most processes read what was found before, and know no engine.
+    import requests
+    from docker.errors import DockerException
+
+    from harness import engine
+    from harness.containers import confinement
+
     doing = f"looking at the libraries of an image for {platform}"
     try:
         # Labelled like a cell's, so that it is reaped like one should this process die here.

@@ -31,6 +31,9 @@ from harness.platforms import Platform
 ANSWERS = "uv-answers"
 """Kind of cache entry: what a uv said. It is a hundredth of the program, which is then not kept."""
 
+DEFAULTS = "uv-defaults"
+"""The same of what it installs where nothing else is asked for."""
+
 _RECIPE = 1
 """To be raised where an answer comes to hold something else."""
 
@@ -224,7 +227,7 @@ def remembered() -> dict[str, Answers]:
 def verify(lock: Lock, uv: str, python: str, platform: Platform) -> None:
     """Ask the real uv again and compare with the lock; :class:`LockError` where they differ."""
     host = Platform.host() or platform
-    said = default_interpreter(fetch(lock.uv_wheel(uv, host)), python, platform)
+    said = _default(lock.uv_wheel(uv, host), python, platform)
     locked = lock.default(uv, python, platform)
     if said == locked:
         return
@@ -242,6 +245,18 @@ def verify(lock: Lock, uv: str, python: str, platform: Platform) -> None:
         problem,
         advice="Run `pbs-matrix lock` and look at the difference before you commit it.",
     )
+
+
+def _default(wheel: LockedWheel, python: str, platform: Platform) -> LockedDefault:
+    """What :func:`default_interpreter` says; the same program says the same, so it is kept."""
+
+    def make(path: Path) -> None:
+        said = default_interpreter(fetch(wheel), python, platform)
+        path.write_text(said.model_dump_json(), encoding="utf-8")
+
+    key = cache.digest("default", _RECIPE, wheel.sha256, python, platform)
+    kept = cache.entry(DEFAULTS, key, make, suffix=".json")
+    return LockedDefault.model_validate_json(kept.read_bytes())
 
 
 def _key(wheel: LockedWheel) -> str:

@@ -20,6 +20,11 @@ class Status(StrEnum):
     UNTESTABLE = "untestable"
     NOT_APPLICABLE = "not-applicable"
 
+    @property
+    def is_surprise(self) -> bool:
+        """Whether something was found out that is to be explained, or expected from now on."""
+        return self in (Status.REGRESSED, Status.FIXED, Status.MISPREDICTED)
+
 
 def judge(outcome: Outcome, expected: Expected, prediction: Prediction | None = None) -> Status:
     """Compare; known breakage is as expected only when it is *that* breakage.

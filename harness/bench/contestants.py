@@ -12,7 +12,8 @@ from harness import interpreters, replica, routes, uvbinary
 from harness.bench import pair, suite
 from harness.bench.suite import Benchmark, Clock, Effort, Pair, Side
 from harness.errors import SelectionError
-from harness.images import Image, Images
+from harness.image import Image
+from harness.images import Images
 from harness.interpreters import Archive
 from harness.lock import Lock, LockedDefault
 from harness.matrix import Matrix

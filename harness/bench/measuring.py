@@ -27,14 +27,16 @@ from docker.models.containers import Container
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from harness import archives, cache, containers, engine, extensions, index, output
+from harness import agent, archives, cache, containers, engine, extensions, index, output
 from harness import owner as owners
+from harness.agent import Agent
 from harness.bench import contestants, suite
 from harness.bench.contestants import PYTHON, Entrant, Request, Say
 from harness.bench.report import Contestant, Failure, Host, Report, Timing
 from harness.bench.suite import WARMUPS, Benchmark, Clock, Effort, Side
 from harness.errors import ConfigurationError, ToolError
 from harness.matrix import Matrix
+from harness.question import MEMORY
 from harness.sources import Source
 
 LIMIT = 120
@@ -148,9 +150,11 @@ def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
                 archives.add_tree(tar, scripts, SCRIPTS.removeprefix("/"))
                 if request.clock is Clock.CPU:
                     archives.add_bytes(tar, f"{site}/sitecustomize.py", SITECUSTOMIZE)
-            boxes = {}
-            for side, entrant in entrants.items():
-                boxes[side] = _start(client, entrant, side, stream, run_name, cpu)
+            agents = {
+                side: _start(client, entrant, side, stream, run_name, cpu)
+                for side, entrant in entrants.items()
+            }
+        boxes = {side: its.container for side, its in agents.items()}
         facts = {side: _facts(box, side, cpu) for side, box in boxes.items()}
         try:
             _measure(records, boxes, request.effort, say)
@@ -247,22 +251,23 @@ def _start(
     packed: Any,
     run_name: str,
     cpu: str,
-) -> Container:
+) -> Agent:
     try:
         container = client.containers.create(
             entrant.image.tag,
-            # It waits for the other side's processes; see images/environment/idle.sh.
-            ["/bin/sh", "/opt/pbs-matrix/idle.sh", str(2 * LIMIT), "7200"],
+            # It waits for the other side's processes.
+            agent.command(idle=2 * LIMIT),
             name=f"pbs-matrix-{run_name}-{side}",
             cpuset_cpus=cpu,
             auto_remove=True,
-            **containers.confinement(run_name, owners.this_process()),
+            **containers.attended(containers.confinement(run_name, owners.this_process())),
         )
         containers.put(container, "/", packed)
-        container.start()
+        its = Agent(container)
+        its.start()
     except (DockerException, requests.RequestException) as error:
         raise engine.translated(error, f"starting the container of {side}") from error
-    return container
+    return its
 
 
 def _facts(box: Container, side: Side, cpu: str) -> dict[str, Any]:
@@ -388,6 +393,6 @@ def _execute(
 
 def _last_line(said: str, code: int) -> str:
     if code == 137:
-        return f"killed: it did not end within {LIMIT} s, or took more than {containers.MEMORY}B"
+        return f"killed: it did not end within {LIMIT} s, or took more than {MEMORY}B"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return lines[-1][:300] if lines else f"ended with {code} and said nothing"

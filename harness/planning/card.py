@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import durations, extensions, project, releases
+from harness import durations, project, releases
 from harness.durations import Durations, spoken
 from harness.lock import Lock, LockedDefault
 from harness.matrix import Check, Extension, Matrix, Sample
-from harness.plan import Cell, Interpreter, where
+from harness.plan import Cell, Interpreter, module_name, where
 from harness.sources import Source
 from harness.why import printable
 
@@ -182,7 +182,7 @@ def _sample(cell: Cell, lock: Lock) -> dict[str, Any]:
         "name": cell.extension,
         "about": sample.about,
         "origin": origin,
-        "module": extensions.module_name(cell),
+        "module": module_name(cell),
         "wheels": wheels,
         "timeout": sample.timeout,
     }

@@ -17,14 +17,14 @@ from types import FrameType
 import docker
 from docker.models.containers import Container
 
-from harness import containers, extensions
 from harness.errors import SelectionError, ToolError
 from harness.finding import Found
 from harness.lock import Lock
 from harness.matrix import Kind, Matrix
-from harness.plan import Cell, where
+from harness.plan import Cell, module_name, tree_name, where
 from harness.planning import terminal
 from harness.progress import SILENT, Progress
+from harness.question import EXTENSIONS
 from harness.remedies import Remedy
 from harness.resolution import Resolution
 from harness.running import Laboratory
@@ -103,7 +103,7 @@ def run(
 
 def instructions(cell: Cell, variables: Mapping[str, str]) -> Iterator[str]:
     """How to do in the shell what the probe does."""
-    site, module = _site(cell), extensions.module_name(cell)
+    site, module = _site(cell), module_name(cell)
     yield f"this is {cell.environment.id}; {cell.extension} is in {site}"
     steps = ["import site", f"site.addsitedir({json.dumps(site)})"]
     if cell.remedy is Remedy.PRELOAD:
@@ -130,7 +130,7 @@ _LIBPYTHON = '"libpython{}.{}{}.so.1.0".format(*sys.version_info[:2], sys.abifla
 
 
 def _site(cell: Cell) -> str:
-    return f"{containers.EXTENSIONS}/{extensions.tree_name(cell)}/site"
+    return f"{EXTENSIONS}/{tree_name(cell)}/site"
 
 
 def _variables(cell: Cell, container: Container) -> dict[str, str]:

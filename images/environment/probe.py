@@ -1,15 +1,17 @@
-"""Ask one question in a fresh interpreter, and report what happened.
+"""Ask one question in this interpreter, and report what happened.
 
-Runs inside a container, on every Python under test, with nothing but the standard library:
+Runs inside a container, on every Python under test, with nothing but the standard library. The
+request is a dictionary:
 
-    python -I probe.py '{"nonce": "…", "tree": "/opt/extensions/x", "module": "x",
-                         "remedy": "none"}'
+    {"nonce": "…", "tree": "/opt/extensions/x", "module": "x", "remedy": "none", "given": []}
 
-imports the module x from /opt/extensions/x/site. With "check", a dictionary, its function
-``check`` is called with that. Two lines of JSON go to standard output: ``{"event": "started", …}``
-before anything of the sample is touched, and ``{"event": "finished", …}`` after the question was
-answered, however it was. Whatever the sample prints goes to standard error. With ``{}`` the probe
-imports what it needs itself, and ends.
+imports the module x from /opt/extensions/x/site; ``given`` names the environment variables that
+are meant to be set. With "check", a dictionary, its function ``check`` is called with that. Two
+lines of JSON are reported: ``{"event": "started", …}`` before anything of the sample is touched,
+and ``{"event": "finished", …}`` after the question was answered, however it was.
+
+``agent.py`` asks in a child that it has forked, or in a fresh interpreter, which runs this file
+with the request and the file descriptor of the reports.
 """
 
 import importlib
@@ -30,106 +32,102 @@ HERE = ("none", "preload", "preload-by-path", "ld-library-path")
 ELSEWHERE = ("patchelf", "upgrade-only", "reinstall")
 """Remedies that this program applies, and those that the files or the image already have."""
 
-RESTARTED = "PBS_MATRIX_RESTARTED"
-"""Set in the environment of an interpreter that the probe has started again."""
-
-INHERITED = 9
-"""The file descriptor through which that interpreter reports."""
+FOREIGN = ("LD_", "PYTHON", "UV_")
+"""What the names of variables begin with that would change the answer."""
 
 MISSING_LIBRARY = re.compile(r"^(?P<name>[^:\s]+): cannot open shared object file")
 
 
-def oom_kills():
-    """How many processes of this container the kernel killed for want of memory, or None."""
-    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
-        try:
-            with open(path) as stream:
-                for line in stream:
-                    if line.startswith("oom_kill "):
-                        return int(line.split()[1])
-        except OSError:
-            continue
-    return None
-
-
 def mapped_files():
-    """What files lie in this process's memory: a list of (start, end, path)."""
+    """What files lie in this process's memory: a list of (start, end, path, if it is code)."""
     found = []
     with open("/proc/self/maps", errors="replace") as stream:
         for line in stream:
             fields = line.rstrip("\n").split(None, 5)
-            start, end = (int(text, 16) for text in fields[0].split("-"))
+            start, end = fields[0].split("-")
+            start, end = int(start, 16), int(end, 16)
             if len(fields) == 6 and fields[5].startswith("/"):
-                found.append((start, end, fields[5]))
+                found.append((start, end, fields[5], "x" in fields[1]))
             elif len(fields) == 5 and found and found[-1][1] == start:
                 # Nameless, right after a file: that file's variables without a value (.bss).
-                found.append((start, end, found[-1][2]))
+                found.append((start, end, found[-1][2], False))
     return found
 
 
-def file_at(address, mapped):
-    """The file that an address lies in, or None."""
-    for start, end, path in mapped:
-        if start <= address < end:
-            return path
-    return None
+class Mapped:
+    """The same, to look addresses up in."""
+
+    def __init__(self, found):
+        self.found = found
+        self.code = {}
+        """The lowest address of each file's code, by its path; none of what is only read."""
+        for start, _, path, is_code in found:
+            if is_code:
+                self.code[path] = min(start, self.code.get(path, start))
+        self.known = {}
+
+    def file_at(self, address):
+        """The file that an address lies in, or None."""
+        page = address >> 12  # no page is smaller, and none has two files
+        if page not in self.known:
+            here = (path for start, end, path, _ in self.found if start <= address < end)
+            self.known[page] = next(here, None)
+        return self.known[page]
 
 
-def loaded_objects(mapped):
-    """Where each shared object of this process was loaded (its bias), by its real path."""
-    import ctypes
+class Memory:
+    """This process's memory, as the kernel shows it: without ctypes, which would load libffi.
 
-    class Information(ctypes.Structure):
-        _fields_ = [
-            ("bias", ctypes.c_size_t),
-            ("name", ctypes.c_char_p),
-            ("headers", ctypes.c_size_t),
-        ]
+    ``descriptor`` is that of /proc/self/mem, opened by whoever may.
+    """
 
-    found = {}
+    PROOF = b"pbs-matrix reads its own memory"
 
-    def note(information, size, data):
-        # Not by its name, which may be relative to a directory of the past.
-        path = file_at(information.contents.headers, mapped)
-        if path:
-            found[path] = information.contents.bias
-        return 0
+    def __init__(self, descriptor):
+        self.descriptor = descriptor
 
-    pointer = ctypes.POINTER(Information)
-    kind = ctypes.CFUNCTYPE(ctypes.c_int, pointer, ctypes.c_size_t, ctypes.c_void_p)
-    ctypes.CDLL(None).dl_iterate_phdr(kind(note), None)
-    return found
+    def word(self, address):
+        """The 8 bytes at an address, as a number."""
+        return int.from_bytes(os.pread(self.descriptor, 8, address), sys.byteorder)
+
+    def prove(self):
+        """Raise :class:`OSError` where the kernel's addresses are not this program's.
+
+        An emulator might lay a program elsewhere than the program believes.
+        """
+        place = id(self.PROOF) + bytes.__basicsize__ - 1
+        if os.pread(self.descriptor, len(self.PROOF), place) != self.PROOF:
+            raise OSError("/proc/self/mem has something else where a known value lies")
 
 
-def bindings(tree):
+def bindings(tree, memory):
     """To which file each name of the C API is bound, in every loaded file of an extension.
 
     ``home`` is the file whose C API the interpreter runs; ``counts`` the number of names by file,
     counted once for each file of the extension that uses them; ``copies`` the names that are
-    bound to another copy of libpython than that.
+    bound to another copy of libpython than that. ``memory`` is :class:`Memory`.
     """
-    # Only here: what looking takes is no part of the import.
-    import ctypes
-
     with open(tree + "/symbols.json") as stream:
         noted = json.load(stream)
-    mapped = mapped_files()
-    loaded = loaded_objects(mapped)
-    home = file_at(id(int), mapped)  # the address of PyLong_Type
+    memory.prove()
+    mapped = Mapped(mapped_files())
+    page = os.sysconf("SC_PAGE_SIZE")
+    home = mapped.file_at(id(int))  # the address of PyLong_Type
     copies = {os.path.realpath(tree + "/site/" + f) for f in noted if noted[f]["provides_c_api"]}
     counts, split = {}, {}
     for file, entry in noted.items():
         path = os.path.realpath(tree + "/site/" + file)
-        if path not in loaded:
+        if path not in mapped.code:
             continue
+        # By how much the loader has moved it.
+        bias = mapped.code[path] - entry["code_address"] // page * page
         for name, slot in entry["slots"].items():
-            place = loaded[path] + slot
-            if file_at(place, mapped) != path:
+            if mapped.file_at(bias + slot) != path:
                 raise ValueError(f"{file} keeps {name} outside of itself")
-            address = ctypes.c_size_t.from_address(place).value
+            address = memory.word(bias + slot)
             if address == 0:
                 continue  # a weak name that nobody defines
-            found = file_at(address, mapped) or "elsewhere"
+            found = mapped.file_at(address) or "elsewhere"
             counts[found] = counts.get(found, 0) + 1
             is_copy = found in copies or os.path.basename(found).startswith("libpython")
             if is_copy and found != home and len(split.setdefault(found, [])) < MAX_NAMES:
@@ -139,7 +137,7 @@ def bindings(tree):
 
 def mapped_libpythons():
     """Paths of the libpython files in this process's memory."""
-    files = {path for _, _, path in mapped_files()}
+    files = {path for _, _, path, _ in mapped_files()}
     return sorted(path for path in files if os.path.basename(path).startswith("libpython"))
 
 
@@ -244,42 +242,30 @@ def ask(request):
     return {"outcome": "imported"}
 
 
-def main():
-    """Report the start, ask, report the end."""
-    request = json.loads(sys.argv[1])
-    restarted = os.environ.pop(RESTARTED, None) is not None
-    channel = INHERITED if restarted else os.dup(1)
-    # The report keeps standard output for itself, whatever the sample prints.
-    os.dup2(2, 1)
+def answer(request, channel, memory):
+    """Report the start, ask, report the end, and end this process.
+
+    ``channel`` is the file descriptor that reports go to, ``memory`` that of /proc/self/mem.
+    """
 
     def send(event, **content):
-        line = json.dumps({"event": event, "nonce": request.get("nonce"), **content})
+        line = json.dumps({"event": event, "nonce": request["nonce"], **content})
         os.write(channel, b"\n" + line.encode() + b"\n")
 
-    if not restarted:
-        send(
-            "started",
-            python=sys.version.split()[0],
-            machine=os.uname().machine,
-            base_prefix=sys.base_prefix,
-            leaked=sorted(k for k in os.environ if k.startswith(("LD_", "PYTHON", "UV_"))),
-            oom_kills=oom_kills(),
-        )
-    if "module" not in request:
-        apply_remedy("preload-by-path")
-        return
-    if request["remedy"] == "ld-library-path" and not restarted:
-        # The loader reads the variable when a process starts, so another one has to.
-        os.dup2(channel, INHERITED, inheritable=True)
-        environment = {**os.environ, "LD_LIBRARY_PATH": library_folder(), RESTARTED: "1"}
-        os.execve(sys.executable, [sys.executable, "-I", "-B", *sys.argv], environment)
+    send(
+        "started",
+        python=sys.version.split()[0],
+        machine=os.uname().machine,
+        base_prefix=sys.base_prefix,
+        leaked=sorted(k for k in os.environ if k.startswith(FOREIGN) and k not in request["given"]),
+    )
     if request["remedy"] not in HERE + ELSEWHERE:
         send("finished", outcome="not-installed", message="unknown remedy " + request["remedy"])
-        return
+        os._exit(0)
     folder = request["tree"] + "/site"
     if not os.path.isdir(folder):
         send("finished", outcome="not-installed", message=folder + " is not there")
-        return
+        os._exit(0)
     site.addsitedir(folder)
     before = set(sys.modules)
     start = time.perf_counter()
@@ -293,13 +279,13 @@ def main():
             if "check" in request:
                 result.update(findings_of(error))
     seconds = time.perf_counter() - start
-    mapped = mapped_libpythons()
     modules = loaded_modules(before)
     if result["outcome"] == "imported":
         try:
-            result["bindings"] = bindings(request["tree"])
+            result["bindings"] = bindings(request["tree"], Memory(memory))
         except Exception as error:
             result["bindings"] = {"problem": type(error).__name__ + ": " + text_of(error)}
+    mapped = mapped_libpythons()
     send("finished", seconds=round(seconds, 4), mapped_libpythons=mapped, modules=modules, **result)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -310,4 +296,5 @@ def main():
     os._exit(0)
 
 
-main()
+if __name__ == "__main__":
+    answer(json.loads(sys.argv[1]), int(sys.argv[2]), os.open("/proc/self/mem", os.O_RDONLY))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -82,13 +83,12 @@ def prepared(
 
 @pytest.fixture(scope="session")
 def pool(
-    client: docker.DockerClient, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
+    client: docker.DockerClient, cells: tuple[plan.Cell, ...], prepared: Prepared
 ) -> Iterator[Containers]:
     """This worker's containers."""
-    locks = tmp_path_factory.mktemp("locks")
-    containers = Containers(client, prepared.run, prepared.owner, locks)
-    yield containers
-    containers.reap()
+    with Containers(client, prepared.run, prepared.owner) as containers:
+        containers.plan(cells, prepared)
+        yield containers
 
 
 @pytest.fixture(scope="session")
@@ -149,11 +149,9 @@ def leftovers(
 ) -> list[str]:
     """Names of this project's containers: of a run, of a process, or of all that are dead.
 
-    Of all: other tests, which kill on purpose, leave some that end by themselves.
+    Of all: other tests, which kill on purpose, leave some that end by themselves. What has ended
+    the engine may be removing just now, and is given the time.
     """
-    found = client.containers.list(
-        all=True, filters={"label": f"{engine.KIND}=cell"}, ignore_removed=True
-    )
 
     def is_meant(labels: Mapping[str, str]) -> bool:
         if run is not None:
@@ -162,4 +160,12 @@ def leftovers(
             return labels[engine.OWNER].split()[3] == str(pid)
         return not owner.is_alive(labels[engine.OWNER])
 
-    return [container.name for container in found if is_meant(container.labels)]
+    deadline = time.monotonic() + 5
+    while True:
+        found = client.containers.list(
+            all=True, filters={"label": f"{engine.KIND}=cell"}, ignore_removed=True
+        )
+        meant = [container for container in found if is_meant(container.labels)]
+        if all(c.status == "running" for c in meant) or time.monotonic() > deadline:
+            return [container.name for container in meant]
+        time.sleep(0.05)

@@ -148,7 +148,7 @@ def test_collection_needs_no_engine_and_no_network_and_repeats_itself(run_pytest
 def test_a_killed_run_leaves_no_container_and_the_next_run_works(
     client: docker.DockerClient, run_pytest: Pytest, tmp_path: Path
 ) -> None:
-    """SIGKILL to the whole process group: the containers end by themselves."""
+    """SIGKILL to the whole process group: the containers end by themselves, at once."""
     arguments = ["--uv=0.7.6", "--base=debian13", "--source=replica", "-n2"]
     with subprocess.Popen(
         [sys.executable, "-m", "pytest", *arguments],
@@ -187,7 +187,7 @@ def test_a_run_reaps_what_a_dead_run_left_and_nothing_of_a_live_one(
 
     def make(label: str) -> docker.models.containers.Container:
         labels = {engine.KIND: "cell", engine.RUN: "test", engine.OWNER: label}
-        return client.containers.create(image.id, labels=labels)
+        return client.containers.create(image.id, "true", labels=labels)
 
     *here, pid, start = owner.this_process().split()
     gone = " ".join([*here, pid, str(int(start) - 1)])

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+from docker.errors import NotFound
 
+from harness import agent, engine, extensions, tools
 from harness import cells as cells_module
-from harness import containers, engine, extensions, tools
 from harness.containers import Containers
 from harness.outcome import Outcome, Reason, Stage
 from harness.plan import Cell
 from harness.platforms import Platform
 from harness.prepared import Prepared, PreparedExtension, extension_key
+from harness.question import Question
+from tests.integration.conftest import leftovers
 
 pytestmark = pytest.mark.engine
 
@@ -68,6 +72,7 @@ def observe(
     pool: Containers,
     *,
     timeout: int = 60,
+    fresh: bool = False,
 ) -> Outcome:
     """Import a module from a directory in a container of its own."""
     cell = next(
@@ -84,7 +89,6 @@ def observe(
         expected=cell.expected,
     )
     key = extension_key(name, cell.environment)
-    own = Containers(pool._client, f"{prepared.run}-{name}", prepared.owner, pool._locks)
     with tempfile.TemporaryDirectory() as work:
         tree = Path(work)
         shutil.copytree(site, tree / "site")
@@ -95,17 +99,18 @@ def observe(
                 "wanted": {cell.environment.id: (name,)},
             }
         )
-        try:
-            return cells_module.observe(cell, mine, own)
-        finally:
-            own.reap()
+        with Containers(pool._client, f"{prepared.run}-{name}", prepared.owner) as own:
+            own.plan([cell], mine)
+            return cells_module.observe(cell, mine, own, fresh=fresh)
 
 
+@pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
 @pytest.mark.parametrize("platform", Platform)
 @pytest.mark.parametrize("name", MODULES)
 def test_each_end_of_an_import_has_its_outcome(
     name: str,
     platform: Platform,
+    fresh: bool,
     modules: Path,
     cells: tuple[Cell, ...],
     prepared: Prepared,
@@ -113,7 +118,9 @@ def test_each_end_of_an_import_has_its_outcome(
 ) -> None:
     """A module cannot pass for importing by ending early, printing a report or hanging."""
     timeout = 5 if name == "hangs" else 60
-    outcome = observe(name, platform, modules / name, cells, prepared, pool, timeout=timeout)
+    outcome = observe(
+        name, platform, modules / name, cells, prepared, pool, timeout=timeout, fresh=fresh
+    )
     reason, text = EXPECTED[name]
     assert outcome.stage is Stage.IMPORT
     assert outcome.reason is reason, outcome
@@ -148,15 +155,9 @@ def test_a_module_that_is_not_there_is_untestable(
     cells: tuple[Cell, ...], prepared: Prepared, pool: Containers, tmp_path: Path
 ) -> None:
     """Our own mistake is no fact about the extension."""
-    container = pool.get(
-        cells[0].environment.id,
-        prepared.environments[cells[0].environment.id].image.tag,  # type: ignore[union-attr]
-        cells[0].environment.interpreter.platform,
-        prepared.trees(cells[0].environment),
-    )
-    request = {"tree": "/opt/extensions/nothing", "module": "x", "remedy": "none"}
-    finished = containers.run_probe(container, request, limit=60)
-    outcome = cells_module.interpret(finished, cells[0])
+    ask = {"tree": "/opt/extensions/nothing", "module": "x", "remedy": "none"}
+    question = Question(environment=cells[0].environment.id, ask=ask, limit=60)
+    outcome = cells_module.interpret(pool.ask(question), cells[0])
     assert (outcome.stage, outcome.reason) == (Stage.INSTALL, Reason.UNTESTABLE)
 
 
@@ -171,62 +172,59 @@ def test_the_wrong_architecture_under_a_right_tag_is_noticed(
             "environments": {foreign.environment.id: prepared.environments[native.environment.id]}
         }
     )
-    own = Containers(pool._client, f"{prepared.run}-swapped", prepared.owner, pool._locks)
-    try:
+    with Containers(pool._client, f"{prepared.run}-swapped", prepared.owner) as own:
+        own.plan([foreign], swapped)
         outcome = cells_module.observe(foreign, swapped, own)
-    finally:
-        own.reap()
     assert outcome.reason is Reason.UNTESTABLE
     assert "x86_64" in outcome.message or "amd64" in outcome.message
 
 
-def test_one_container_serves_an_environment_whoever_asks(
-    cells: tuple[Cell, ...], prepared: Prepared, pool: Containers
-) -> None:
-    """Another worker finds the container by its name instead of making a second one."""
-    environment = cells[0].environment
-    image = prepared.environments[environment.id].image
-    assert image is not None
-    other = Containers(pool._client, prepared.run, prepared.owner, pool._locks)
-    ids = {
-        asked.get(
-            environment.id,
-            image.tag,
-            environment.interpreter.platform,
-            prepared.trees(environment),
-        ).id
-        for asked in (pool, other, pool)
-    }
-    assert len(ids) == 1
-
-
-def test_a_container_has_no_network_and_no_capabilities(
-    cells: tuple[Cell, ...], prepared: Prepared, pool: Containers
+def test_a_container_has_no_network_and_samples_have_no_capabilities(
+    cells: tuple[Cell, ...], pool: Containers
 ) -> None:
     """Strangers' code runs in there."""
-    environment = cells[0].environment
-    image = prepared.environments[environment.id].image
-    assert image is not None
-    container = pool.get(
-        environment.id, image.tag, environment.interpreter.platform, prepared.trees(environment)
-    )
+    container = pool.container(cells[0].environment.id)
     container.reload()
-    assert container.attrs["HostConfig"]["NetworkMode"] == "none"
-    assert container.attrs["HostConfig"]["CapDrop"] == ["ALL"]
+    host = container.attrs["HostConfig"]
+    assert host["NetworkMode"] == "none"
+    assert host["CapDrop"] == ["ALL"]
+    assert sorted(name.removeprefix("CAP_") for name in host["CapAdd"]) == [
+        *("KILL", "SETGID", "SETUID")
+    ]
     interfaces = container.exec_run("ls /sys/class/net").output.split()
     assert interfaces == [b"lo"]
+
+
+@pytest.mark.parametrize("platform", Platform)
+def test_a_container_ends_when_whoever_made_it_is_gone(
+    platform: Platform, cells: tuple[Cell, ...], prepared: Prepared, pool: Containers
+) -> None:
+    """Its agent's input ends then; nobody has to be alive to remove it."""
+    cell = next(c for c in cells if c.environment.interpreter.platform is platform)
+    with Containers(pool._client, f"{prepared.run}-{platform}-gone", prepared.owner) as own:
+        own.plan([cell], prepared)
+        container = own.container(cell.environment.id)
+        container.reload()
+        assert container.status == "running"
+        (its,) = own._made
+        its._stream.close()
+        its._given.close()
+        with contextlib.suppress(NotFound):  # it removes itself
+            container.wait(timeout=30)
+    assert leftovers(pool._client, f"{prepared.run}-{platform}-gone") == []
 
 
 def test_a_container_ends_by_itself_when_nothing_runs_in_it(
     cells: tuple[Cell, ...], prepared: Prepared, pool: Containers
 ) -> None:
-    """Nobody has to be alive to remove it; while something runs in it, it stays."""
+    """While something runs in it, it stays."""
     image = prepared.environments[cells[0].environment.id].image
     assert image is not None
     container = pool._client.containers.run(
         image.tag,
-        ["/bin/sh", "/opt/pbs-matrix/idle.sh", "5", "600"],
+        agent.command(idle=5, lasting=600),
         detach=True,
+        stdin_open=True,
         network_mode="none",
         labels={engine.KIND: "test"},
     )

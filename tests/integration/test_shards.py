@@ -21,8 +21,7 @@ import docker
 import pytest
 import yaml
 
-from harness import planfile
-from harness.merging import merge
+from harness import merging, planfile
 from harness.results import Result, read
 from tests.integration.conftest import PROJECT, Pytest, leftovers
 
@@ -87,7 +86,8 @@ def test_more_shards_than_cells(run_pytest: Pytest, tmp_path: Path) -> None:
         done = run_pytest(*select_one, f"--shard={n}/2", f"--results={file}")
         assert done.returncode == 0, done.stdout
     assert sorted(len(list(read(file))) for file in files) == [0, 1]
-    assert len(merge(files, [ID]).lines) == 1
+    with merging.merged(files, [ID]) as merged:
+        assert len(list(merged.lines())) == 1
 
 
 def mine(client: docker.DockerClient, process: subprocess.Popen[bytes] | int) -> list[str]:
@@ -189,7 +189,7 @@ def test_a_shell_at_a_terminal(client: docker.DockerClient) -> None:
     terminal.wait_for("libpython3.13.so.1.0: cannot open shared object file")
     terminal.wait_for("done")
     (container,) = leftovers(client, pid=terminal.pid)
-    assert client.containers.get(container).attrs["Config"]["Cmd"][-1] == "86400"
+    assert client.containers.get(container).attrs["Config"]["Cmd"][-2] == "86400"
     terminal.type("exit 5\n")
     assert terminal.end() == 5
     assert leftovers(client, pid=terminal.pid) == []

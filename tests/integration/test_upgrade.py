@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import docker
 import pytest
 from docker.models.containers import Container
 
@@ -24,7 +25,7 @@ from harness.lock import Lock
 from harness.matrix import Matrix
 from harness.plan import Cell, Interpreter
 from harness.platforms import Platform
-from harness.prepared import Prepared
+from harness.prepared import Prepared, PreparedExtension, extension_key
 from harness.releases import link_model
 from harness.sources import Source
 from tests.integration import oracle
@@ -151,7 +152,7 @@ def machine(
     platform: Platform,
     cells: tuple[Cell, ...],
     prepared: Prepared,
-    pool: Containers,
+    client: docker.DockerClient,
     project_matrix: Matrix,
     project_lock: Lock,
     tmp_path: Path,
@@ -161,16 +162,18 @@ def machine(
         c.environment for c in cells if c.environment.interpreter.platform is platform
     )
     assert environment.uv == OLD_UV
-    image = prepared.environments[environment.id].image
-    assert image is not None
-    own = Containers(
-        pool._client, f"{prepared.run}-{secrets.token_hex(4)}", prepared.owner, pool._locks
+    tree = installed("python-mscl", platform, project_matrix, project_lock)
+    mine = prepared.model_copy(
+        update={
+            "extensions": {extension_key("python-mscl", environment): PreparedExtension(tree=tree)},
+            "wanted": {environment.id: ("python-mscl",)},
+        }
     )
-    try:
-        tree = installed("python-mscl", platform, project_matrix, project_lock)
-        trees = {"python-mscl": tree}
+    name = f"{prepared.run}-{secrets.token_hex(4)}"
+    with Containers(client, name, prepared.owner) as own:
+        own.plan([c for c in cells if c.environment == environment], mine)
         made = Machine(
-            container=own.get(environment.id, image.tag, platform, trees),
+            container=own.container(environment.id),
             platform=platform,
             old=interpreters.provide(environment.interpreter),
             scratch=tmp_path,
@@ -178,8 +181,6 @@ def machine(
         assert made.interpreter(made.old.version) == inside(made.old)
         assert made.importing(OLD_VENV) == BROKEN
         yield made
-    finally:
-        own.reap()
 
 
 def offered_by(

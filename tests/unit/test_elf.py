@@ -160,6 +160,7 @@ def test_a_file_without_sections_is_read_all_the_same(tmp_path: Path) -> None:
         ).build()
         assert elf.read(written(tmp_path, content)) == Dynamic(
             needed=("libpython3.13.so.1.0", "libc.so.6"),
+            code_address=base,
             c_api_slots={"Py_A": base + 0x5000, "_Py_B": base + 0x6000},
             provides_c_api=False,
         )

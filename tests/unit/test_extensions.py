@@ -13,11 +13,11 @@ import pytest
 
 from harness import cache, elf, extensions, index, inventory, project, tools
 from harness.errors import ConfigurationError
-from harness.extensions import Installed, NothingToDo, module_name, tree_name
+from harness.extensions import Installed, NothingToDo
 from harness.lock import Lock, LockedWheel
 from harness.matrix import Check, Extension
 from harness.outcome import Reason
-from harness.plan import Cell, where
+from harness.plan import Cell, module_name, tree_name, where
 from harness.platforms import Platform
 from harness.remedies import Remedy
 from tests.unit import tiny_elf
@@ -135,7 +135,11 @@ def test_what_is_installed_has_its_files_and_what_is_to_be_known_of_them(
     assert set(noted) == {"sample/sample.so", "sample/lib/libhelper.so.1"}
     for name, entry in noted.items():
         found = elf.read(installed.tree / "site" / name)
-        assert entry == {"slots": dict(found.c_api_slots), "provides_c_api": False}
+        assert entry == {
+            "code_address": found.code_address,
+            "slots": dict(found.c_api_slots),
+            "provides_c_api": False,
+        }
     assert set(noted["sample/lib/libhelper.so.1"]["slots"]) == {"PyLong_FromLong"}
     listed = inventory.load(installed.tree / "files.json")
     assert set(listed.files.files) == {"/site/sample/sample.so", "/site/sample/lib/libhelper.so.1"}

@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from harness import contents, foreseen, inventory, systems
-from harness.extensions import tree_name
 from harness.foreseen import Foreseen
-from harness.images import Image, Origin
+from harness.image import Image, Origin
 from harness.inventory import Inventory
 from harness.loader.files import Files
 from harness.loader.objects import AARCH64, Object
 from harness.loader.process import System
 from harness.outcome import Outcome, Reason, Stage
-from harness.plan import Cell
+from harness.plan import Cell, tree_name
 from harness.prepared import (
     Prepared,
     PreparedEnvironment,

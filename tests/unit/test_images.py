@@ -12,7 +12,8 @@ import pytest
 
 from harness import interpreters, project
 from harness.errors import ToolError
-from harness.images import Image, Images, Origin
+from harness.image import Image, Origin
+from harness.images import Images
 from harness.interpreters import Archive
 from harness.plan import Environment
 from harness.remedies import Remedy

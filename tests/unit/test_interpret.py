@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import containers
-from harness.containers import MAX_OUTPUT, _events, _read
+from harness import question
+from harness.agent import events
 from harness.outcome import Reason, Stage
 from harness.plan import Cell
 from harness.results import result_of
@@ -27,9 +27,6 @@ from tests.unit.probing import (
     line,
     raised,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BOTH = pytest.mark.parametrize(
     ("asked", "stage"), [(CELL, Stage.IMPORT), (CHECK, Stage.CHECK)], ids=["extension", "check"]
@@ -74,8 +71,8 @@ def test_text_that_is_no_unicode_does_not_lose_the_result(where: str) -> None:
 def test_a_probe_that_never_started_says_nothing_about_the_extension(
     exit_code: int, errors: str, said: str
 ) -> None:
-    for events in ((), (IMPORTED,)):
-        outcome = ended(*events, exit_code=exit_code, errors=errors)
+    for sent in ((), (IMPORTED,)):
+        outcome = ended(*sent, exit_code=exit_code, errors=errors)
         assert (outcome.stage, outcome.reason) == (Stage.INTERPRETER, Reason.UNTESTABLE)
         assert f"exit code {exit_code}" in outcome.message
         assert outcome.message.endswith(said)
@@ -87,6 +84,12 @@ def test_a_probe_that_never_started_in_its_time_is_no_timeout_of_the_import(
     timed_out: bool,
 ) -> None:
     assert ended(exit_code=137, timed_out=timed_out).stage is Stage.INTERPRETER
+
+
+def test_a_probe_of_which_nobody_knows_how_it_ended_has_no_exit_code() -> None:
+    outcome = ended(exit_code=None, errors="the agent is gone")
+    assert outcome.stage is Stage.INTERPRETER
+    assert outcome.message == "the interpreter did not start the probe: the agent is gone"
 
 
 def test_a_container_of_another_architecture_is_untestable() -> None:
@@ -144,7 +147,7 @@ def test_a_process_that_the_kernel_killed_for_its_memory_is_out_of_memory(
 ) -> None:
     outcome = ended(STARTED, exit_code=137, oom_killed=True, cell=asked)
     assert (outcome.stage, outcome.reason) == (stage, Reason.OUT_OF_MEMORY)
-    assert containers.MEMORY in outcome.message
+    assert question.MEMORY in outcome.message
 
 
 @BOTH
@@ -310,12 +313,12 @@ def test_what_is_not_in_the_container_is_untestable(asked: Cell, stage: Stage) -
     assert outcome.stage is not stage
 
 
-# What was printed, and which of its lines are the probe's own.
+# What was reported, and which of its lines are the probe's own.
 
 
-def test_the_probes_lines_are_found_among_what_else_was_printed() -> None:
-    said = b"hello" + line(**STARTED) + b"\xff\xfe{junk}\r\n[1, 2]\n\n3\nnull" + line(**IMPORTED)
-    assert _events(said, NONCE) == {"started": STARTED, "finished": IMPORTED}
+def test_the_probes_lines_are_found_among_what_else_was_reported() -> None:
+    said = "hello" + line(**STARTED) + "\ufffd{junk}\r\n[1, 2]\n\n3\nnull" + line(**IMPORTED)
+    assert events(said, NONCE) == {"started": STARTED, "finished": IMPORTED}
 
 
 @pytest.mark.parametrize(
@@ -330,60 +333,22 @@ def test_the_probes_lines_are_found_among_what_else_was_printed() -> None:
     ids=["other", "null", "list", "capitals", "none"],
 )
 def test_a_forged_report_is_ignored(forged: dict[str, Any]) -> None:
-    """An extension that prints a report does not know the nonce; its crash stays a crash."""
-    events = _events(line(**STARTED) + line(**forged), NONCE)
-    assert events == {"started": STARTED}
-    assert ended(*events.values(), exit_code=139).reason is Reason.CRASH
+    """An extension that makes a report does not know the nonce; its crash stays a crash."""
+    found = events(line(**STARTED) + line(**forged), NONCE)
+    assert found == {"started": STARTED}
+    assert ended(*found.values(), exit_code=139).reason is Reason.CRASH
 
 
-@given(st.binary(max_size=200))
-def test_junk_is_no_event(junk: bytes) -> None:
-    assert _events(junk, NONCE) == {}
+@given(st.text(max_size=200))
+def test_junk_is_no_event(junk: str) -> None:
+    assert events(junk, NONCE) == {}
 
 
-@given(st.binary(max_size=200))
-def test_junk_around_the_probes_lines_does_not_hide_them(junk: bytes) -> None:
+@given(st.text(max_size=200))
+def test_junk_around_the_probes_lines_does_not_hide_them(junk: str) -> None:
     said = junk + line(**STARTED) + junk + line(**IMPORTED) + junk
-    assert _events(said, NONCE) == {"started": STARTED, "finished": IMPORTED}
+    assert events(said, NONCE) == {"started": STARTED, "finished": IMPORTED}
 
 
 def test_a_line_that_nests_too_deeply_is_no_event() -> None:
-    assert _events(b"[" * 100_000 + line(**STARTED), NONCE) == {"started": STARTED}
-
-
-def test_both_streams_are_read_to_their_end() -> None:
-    chunks: list[tuple[bytes | None, bytes | None]] = [
-        (b"a", None),
-        (None, b"x"),
-        (b"b", b"y"),
-        (None, None),
-        (b"", b"\xff"),
-    ]
-    assert _read(iter(chunks)) == (b"ab", "xy\ufffd")
-
-
-def test_a_stream_of_nothing_is_empty() -> None:
-    assert _read(iter([])) == (b"", "")
-
-
-def test_what_is_beyond_the_limit_is_dropped_but_still_read() -> None:
-    """Each stream has a limit of its own; a process that is not read from would hang."""
-    left = 40
-
-    def endless() -> Iterator[tuple[bytes | None, bytes | None]]:
-        nonlocal left
-        yield b"first", None
-        while left:
-            left -= 1
-            yield None, b"e" * (MAX_OUTPUT // 16)
-        yield b"last", None
-
-    said, errors = _read(endless())
-    assert left == 0
-    assert said == b"firstlast"
-    assert len(errors) == MAX_OUTPUT
-
-
-def test_a_chunk_that_passes_the_limit_is_cut_there() -> None:
-    said, errors = _read(iter([(b"a" * (MAX_OUTPUT - 1), None), (b"bcd", None)]))
-    assert (len(said), said[-2:], errors) == (MAX_OUTPUT, b"ab", "")
+    assert events("[" * 100_000 + line(**STARTED), NONCE) == {"started": STARTED}

@@ -38,8 +38,11 @@ LAYERS = [
     (("plan", "verdict", "outcome", "lock", "releases"), HEAVY),
     (("results", "table", "fidelity"), HEAVY),
     (("markdown",), ("pydantic", "click", "rich", "yaml", *HEAVY)),
-    (("signature", "comparison", "merging"), ("click", *HEAVY)),
+    (("signature", "brief", "comparison", "merging"), ("click", *HEAVY)),
     (("sharding",), ("pydantic", "click", "rich", "yaml", *HEAVY)),
+    (("question",), ("pydantic", "click", "yaml", *HEAVY)),
+    # Of the containers, a worker knows only whom to ask.
+    (("cells", "broker"), ("docker", "pytest", "_pytest", "click")),
     (("durations", "request", "planfile", "jobs", "finding", "decision"), ("click", *HEAVY)),
     (
         ("filing.troubles", "filing.deciding", "filing.wording", "filing.suspects"),
@@ -53,9 +56,20 @@ LAYERS = [
     (("resolution",), HEAVY),
     (("contents",), ("requests", "zstandard", *UPWARDS)),
     (
-        ("containers", "cells", "images", "preparing", "running", "trial", "doctor"),
+        (
+            "agent",
+            "containers",
+            "broker",
+            "cells",
+            "images",
+            "preparing",
+            "running",
+            "trial",
+            "doctor",
+        ),
         ("pytest", "_pytest", "click"),
     ),
+    (("imagestorage",), ("pytest", "_pytest", "click", "rich.table", "rich.console")),
     (("plugin",), ("docker", "requests", "rich", "click", "elftools")),
     (("cli",), ("docker", "requests", "pydantic", "pytest")),
 ]
@@ -92,9 +106,11 @@ def imported(path: Path, *, at_once: bool = False) -> set[str]:
     return found
 
 
-def test_the_probe_needs_nothing_but_the_standard_library() -> None:
+@pytest.mark.parametrize("program", ["agent.py", "probe.py"])
+def test_what_runs_in_a_container_needs_nothing_but_the_standard_library(program: str) -> None:
     """It runs on every Python under test, in images without any package."""
-    assert imported(PROJECT / "images" / "environment" / "probe.py") <= sys.stdlib_module_names
+    needed = imported(PROJECT / "images" / "environment" / program) - {"probe"}
+    assert needed <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("at_once", [True, False])

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from docker.errors import APIError
 
-from harness import containers
-from harness.cells import observe
-from harness.containers import Containers, Finished
+from harness import foreseen, lddebug
+from harness.cells import observe, settle, trace
 from harness.errors import EngineMissingError
-from harness.extensions import tree_name
-from harness.images import Image, Origin
-from harness.outcome import Outcome, Reason, Stage
-from harness.plan import Cell, where
+from harness.image import Image, Origin
+from harness.outcome import Reason, Stage
+from harness.plan import Cell, Expected, tree_name, where
+from harness.prediction import Prediction
 from harness.prepared import Prepared, PreparedEnvironment, PreparedExtension, extension_key
+from harness.question import Finished, Question
 from harness.remedies import Remedy
-from tests.unit.probing import IMPORTED, PASSED, STARTED
+from tests.unit.fake_foresight import Foresight
+from tests.unit.probing import IMPORTED, PASSED, STARTED, raised
 from tests.unit.sample_cell import sample_cell, sample_check, upgraded_cell
 
 IMAGE = Image(tag="pbs-matrix/environment:1", id="sha256:1", origin=Origin.BUILT, base_digest="d")
@@ -51,47 +51,23 @@ def prepared(
 
 
 class Pool:
-    """Containers that are only asked for."""
+    """Keeps what is asked, and answers one after the other."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[object, ...]] = []
-        self.problems: list[Exception] = []
-
-    def get(self, *arguments: object) -> str:
-        self.asked.append(arguments)
-        if self.problems:
-            raise self.problems.pop(0)
-        return "container"
-
-
-class Engine:
-    """What probes are asked, and what they answer, one after the other."""
-
-    def __init__(self) -> None:
-        self.pool = Pool()
-        self.requests: list[tuple[dict[str, Any], int]] = []
+        self.asked: list[Question] = []
         self.answers: list[Finished | Exception] = []
 
-    def run_probe(
-        self, container: object, request: dict[str, Any], *, limit: int, variables: object
-    ) -> Finished:
-        assert container == "container"
-        assert variables is None, "only a trace has any"
-        self.requests.append((request, limit))
+    def ask(self, question: Question) -> Finished:
+        self.asked.append(question)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def observe(self, cell: Cell, prepared: Prepared) -> Outcome:
-        return observe(cell, prepared, cast(Containers, self.pool))
-
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
-    made = Engine()
-    monkeypatch.setattr(containers, "run_probe", made.run_probe)
-    return made
+def pool() -> Pool:
+    return Pool()
 
 
 def answer(*events: dict[str, Any], exit_code: int = 0) -> Finished:
@@ -106,94 +82,72 @@ def answer(*events: dict[str, Any], exit_code: int = 0) -> Finished:
 
 @pytest.mark.parametrize("remedy", Remedy)
 def test_an_extension_is_asked_for_by_directory_module_and_remedy(
-    engine: Engine, remedy: Remedy
+    pool: Pool, remedy: Remedy
 ) -> None:
     """All of them: the probe tells by itself which it has to apply."""
     cell = replace(sample_cell(), remedy=remedy)
-    engine.answers = [answer(STARTED, IMPORTED)]
-    assert engine.observe(cell, prepared(cell)).reason is Reason.IMPORTS
+    pool.answers = [answer(STARTED, IMPORTED)]
+    assert observe(cell, prepared(cell), pool).reason is Reason.IMPORTS
     patched = "+patchelf" if remedy is Remedy.PATCHELF else ""
-    request = {"tree": f"/opt/extensions/sample{patched}", "module": "sample"}
-    assert engine.requests == [({**request, "remedy": str(remedy)}, 7)]
-    ((key, image, platform, trees),) = engine.pool.asked
-    environment = cell.environment
-    assert (key, image, platform) == (environment.id, IMAGE.tag, environment.interpreter.platform)
-    assert trees == {f"sample{patched}": TREE}
+    ask = {"tree": f"/opt/extensions/sample{patched}", "module": "sample", "remedy": str(remedy)}
+    assert pool.asked == [Question(environment=cell.environment.id, ask=ask, limit=7)]
 
 
-def test_a_check_is_asked_with_its_place_in_the_matrix(engine: Engine) -> None:
+def test_a_check_is_asked_with_its_place_in_the_matrix(pool: Pool) -> None:
     check = sample_check()
-    engine.answers = [answer(STARTED, PASSED)]
-    assert engine.observe(check, prepared(check)).reason is Reason.PASSES
-    ((request, limit),) = engine.requests
-    assert request == {
+    pool.answers = [answer(STARTED, PASSED)]
+    assert observe(check, prepared(check), pool).reason is Reason.PASSES
+    ask = {
         "tree": f"/opt/extensions/{tree_name(check)}",
         "module": "sample_check",
         "remedy": "none",
         "check": where(check),
     }
-    assert limit == 7
+    assert pool.asked == [Question(environment=check.environment.id, ask=ask, limit=7)]
 
 
-def test_an_upgraded_environment_is_another_container(engine: Engine) -> None:
+def test_an_upgraded_environment_is_another_container(pool: Pool) -> None:
     cell = upgraded_cell()
-    engine.answers = [answer(STARTED, IMPORTED)]
-    engine.observe(cell, prepared(cell))
-    ((key, *_),) = engine.pool.asked
-    assert key == cell.environment.id
-    assert str(key).endswith("+reinstall-after-uv0.7.5")
+    pool.answers = [answer(STARTED, IMPORTED)]
+    observe(cell, prepared(cell), pool)
+    (asked,) = pool.asked
+    assert asked.environment == cell.environment.id
+    assert asked.environment.endswith("+reinstall-after-uv0.7.5")
 
 
-def test_what_a_remedy_finds_nothing_to_do_for_is_not_asked(engine: Engine) -> None:
+def test_what_a_remedy_finds_nothing_to_do_for_is_not_asked(pool: Pool) -> None:
     cell = replace(sample_cell(), remedy=Remedy.PATCHELF)
     nothing = PreparedExtension(problem="there is nothing to patch", not_applicable=True)
-    outcome = engine.observe(cell, prepared(cell, extension=nothing))
+    outcome = observe(cell, prepared(cell, extension=nothing), pool)
     assert (outcome.stage, outcome.reason) == (Stage.INSTALL, Reason.NOT_APPLICABLE)
     assert outcome.message == "there is nothing to patch"
-    assert engine.pool.asked == []
+    assert pool.asked == []
 
 
-def test_what_could_not_be_installed_is_not_asked(engine: Engine) -> None:
+def test_what_could_not_be_installed_is_not_asked(pool: Pool) -> None:
     cell = sample_cell()
     failed = PreparedExtension(problem="the index is down")
-    outcome = engine.observe(cell, prepared(cell, extension=failed))
+    outcome = observe(cell, prepared(cell, extension=failed), pool)
     assert (outcome.stage, outcome.reason) == (Stage.INSTALL, Reason.UNTESTABLE)
     assert outcome.message == "the index is down"
-    assert engine.pool.asked == []
+    assert pool.asked == []
 
 
 @pytest.mark.parametrize("stage", [Stage.INTERPRETER, Stage.IMAGE])
-def test_what_has_no_image_is_not_asked(engine: Engine, stage: Stage) -> None:
+def test_what_has_no_image_is_not_asked(pool: Pool, stage: Stage) -> None:
     """And says where it ended, even where there would have been nothing to do."""
     failed = PreparedEnvironment(failed_stage=stage, problem="no space")
     cell = sample_cell()
     nothing = PreparedExtension(problem="there is nothing to patch", not_applicable=True)
-    outcome = engine.observe(cell, prepared(cell, environment=failed, extension=nothing))
+    outcome = observe(cell, prepared(cell, environment=failed, extension=nothing), pool)
     assert (outcome.stage, outcome.reason) == (stage, Reason.UNTESTABLE)
     assert outcome.message == "no space"
 
 
-def test_a_container_that_ended_by_itself_is_asked_for_again(engine: Engine) -> None:
+def test_an_engine_that_is_gone_is_untestable(pool: Pool) -> None:
     cell = sample_cell()
-    for first in (answer(exit_code=137), APIError("is not running")):
-        engine.answers = [first, answer(STARTED, IMPORTED)]
-        assert engine.observe(cell, prepared(cell)).reason is Reason.IMPORTS
-    assert len(engine.requests) == 4
-
-
-def test_a_container_that_ends_again_is_untestable(engine: Engine) -> None:
-    cell = sample_cell()
-    engine.answers = [answer(exit_code=137), answer(exit_code=137)]
-    assert engine.observe(cell, prepared(cell)).stage is Stage.INTERPRETER
-    engine.answers = [APIError("gone"), APIError("is not running")]
-    outcome = engine.observe(cell, prepared(cell))
-    assert (outcome.stage, outcome.reason) == (Stage.ENGINE, Reason.UNTESTABLE)
-
-
-def test_an_engine_that_is_gone_is_untestable(engine: Engine) -> None:
-    cell = sample_cell()
-    engine.pool.problems = [EngineMissingError("no engine answers", advice="start it")]
-    outcome = engine.observe(cell, prepared(cell))
+    pool.answers = [EngineMissingError("no engine answers", advice="start it")]
+    outcome = observe(cell, prepared(cell), pool)
     assert (outcome.stage, outcome.reason) == (Stage.ENGINE, Reason.UNTESTABLE)
     assert outcome.message == "no engine answers"
 
@@ -214,5 +168,123 @@ def test_a_sample_without_files_is_not_laid_into_its_container() -> None:
     assert prepared(cell, extension=nothing).trees(cell.environment) == {}
 
 
-def test_the_directory_of_extensions_is_the_one_that_containers_get() -> None:
-    assert containers.EXTENSIONS == "/opt/extensions"
+# What nobody expected is asked again.
+
+
+def raises(message: str) -> Finished:
+    return answer(STARTED, raised("ImportError", message))
+
+
+def missing(library: str) -> Finished:
+    return answer(STARTED, raised("ImportError", f"{library}: cannot open", library))
+
+
+def imports() -> Finished:
+    return answer(STARTED, IMPORTED)
+
+
+def freshness(pool: Pool) -> list[bool]:
+    return [question.fresh for question in pool.asked]
+
+
+@pytest.mark.parametrize(
+    ("expected", "first"),
+    [
+        (Expected(), imports()),
+        (Expected(reason=Reason.IMPORT_ERROR), raises("x")),
+        (Expected(reason=Reason.MISSING_LIBRARY, library="liba"), missing("liba")),
+    ],
+    ids=["imports", "raises", "a library"],
+)
+def test_what_is_as_expected_is_asked_once(pool: Pool, expected: Expected, first: Finished) -> None:
+    cell = sample_cell(expected)
+    pool.answers = [first]
+    outcome, _ = settle(cell, prepared(cell), pool)
+    assert outcome.reason is expected.reason
+    assert freshness(pool) == [False]
+    assert "forked" not in outcome.evidence
+
+
+def test_a_surprise_is_asked_again_fresh_and_that_answer_counts(pool: Pool) -> None:
+    cell = sample_cell()
+    pool.answers = [raises("only when forked"), imports()]
+    outcome, _ = settle(cell, prepared(cell), pool)
+    assert outcome.reason is Reason.IMPORTS
+    assert freshness(pool) == [False, True]
+    assert pool.asked[1] == replace(pool.asked[0], fresh=True)
+    assert outcome.evidence["forked"] == {
+        "reason": Reason.IMPORT_ERROR,
+        "message": "only when forked",
+    }
+    # Nothing of the fresh answer's own evidence is lost.
+    assert outcome.evidence["bindings"] == IMPORTED["bindings"]
+
+
+def test_a_surprise_that_a_fresh_interpreter_confirms_says_nothing_of_the_forked(
+    pool: Pool,
+) -> None:
+    """The messages may differ: an address in it will."""
+    cell = sample_cell()
+    pool.answers = [raises("at 0x1"), raises("at 0x2")]
+    outcome, _ = settle(cell, prepared(cell), pool)
+    assert (outcome.reason, outcome.message) == (Reason.IMPORT_ERROR, "at 0x2")
+    assert freshness(pool) == [False, True]
+    assert "forked" not in outcome.evidence
+
+
+def test_another_missing_library_is_another_answer(pool: Pool) -> None:
+    cell = sample_cell()
+    pool.answers = [missing("liba"), missing("libb")]
+    outcome, _ = settle(cell, prepared(cell), pool)
+    assert outcome.missing_library == "libb"
+    assert outcome.evidence["forked"] == {
+        "reason": Reason.MISSING_LIBRARY,
+        "message": "liba: cannot open",
+    }
+
+
+def test_what_contradicts_the_loaders_rules_is_a_surprise_too(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foresight = Foresight(Prediction(outcome=Reason.MISSING_LIBRARY, library="liba"))
+    monkeypatch.setattr(foreseen, "foresee", lambda cell, prepared: foresight)
+    cell = sample_cell()
+    pool.answers = [imports(), missing("liba")]
+    outcome, given = settle(cell, prepared(cell), pool)
+    assert freshness(pool) == [False, True]
+    assert outcome.missing_library == "liba"
+    assert given is not None
+    assert given.prediction is foresight.prediction
+
+
+@pytest.mark.parametrize("first", [imports(), raises("x")], ids=["as expected", "surprise"])
+def test_what_is_asked_fresh_is_asked_once(pool: Pool, first: Finished) -> None:
+    cell = sample_cell()
+    pool.answers = [first]
+    outcome, _ = settle(cell, prepared(cell), pool, fresh=True)
+    assert freshness(pool) == [True]
+    assert "forked" not in outcome.evidence
+
+
+def test_what_cannot_be_asked_is_not_asked_again(pool: Pool) -> None:
+    cell = sample_cell()
+    failed = PreparedEnvironment(failed_stage=Stage.IMAGE, problem="no space")
+    outcome, given = settle(cell, prepared(cell, environment=failed), pool)
+    assert (outcome.stage, outcome.reason, given) == (Stage.IMAGE, Reason.UNTESTABLE, None)
+    assert pool.asked == []
+
+
+# The loader's own words.
+
+
+def test_a_trace_asks_the_same_with_the_loaders_variables(pool: Pool) -> None:
+    cell = sample_cell()
+    pool.answers = [imports(), imports()]
+    observe(cell, prepared(cell), pool)
+    trace(cell, pool, "liba")
+    assert pool.asked[1] == replace(pool.asked[0], variables=lddebug.VARIABLES)
+
+
+def test_a_trace_without_an_engine_is_empty(pool: Pool) -> None:
+    pool.answers = [EngineMissingError("no engine answers", advice="start it")]
+    assert trace(sample_cell(), pool, "liba") == ()

@@ -11,7 +11,8 @@ from harness import contents, extensions, interpreters, preparing, systems, uvbi
 from harness.builder import Builder
 from harness.errors import BuildError, DiskFullError, FetchError, HarnessError, LockError
 from harness.extensions import Installed, NothingToDo
-from harness.images import Image, Images, Origin
+from harness.image import Image, Origin
+from harness.images import Images
 from harness.interpreters import Archive
 from harness.lock import Lock, LockedUv, LockedWheel
 from harness.outcome import Stage

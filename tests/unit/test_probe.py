@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
-import sysconfig
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +14,21 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from harness import elf, extensions
-from harness.containers import MAX_OUTPUT
+from harness import elf
 from harness.outcome import Reason, Stage
 from harness.plan import where
 from harness.remedies import Remedy
 from tests.unit.conftest import Compile
-from tests.unit.probing import CHECK, IMPORTED, NONCE, Ran, line, start, tried
+from tests.unit.probing import (
+    CHECK,
+    IMPORTED,
+    MAX_OUTPUT,
+    PROBE,
+    Ran,
+    install,
+    line,
+    tried,
+)
 
 Probe = Callable[..., Ran]
 
@@ -37,14 +45,6 @@ def probe(tmp_path: Path) -> Probe:
     return run
 
 
-def test_the_probe_without_a_module_starts_and_ends() -> None:
-    ran = start({})
-    assert ran.exit_code == 0
-    (event,) = [json.loads(text) for text in ran.output.splitlines() if text]
-    assert event["event"] == "started"
-    assert event["nonce"] is None
-
-
 def test_the_probe_says_where_it_runs(probe: Probe) -> None:
     ran = probe("")
     assert ran.started["python"] == sys.version.split()[0]
@@ -59,6 +59,11 @@ def test_the_probe_reports_variables_that_would_change_the_answer(
     ran = probe("", env={"LD_X": "1", "PYTHONFOO": "1", "UV_Y": "1", "OTHER": "1"})
     assert ran.started["leaked"] == ["LD_X", "PYTHONFOO", "UV_Y"]
     assert ran.outcome().stage is Stage.IMAGE
+
+
+def test_a_variable_that_is_meant_to_be_set_is_no_leak(probe: Probe) -> None:
+    ran = probe("", env={"LD_X": "1", "LD_Y": "1"}, given=["LD_X"])
+    assert ran.started["leaked"] == ["LD_Y"]
 
 
 def test_the_probe_imports_a_module_from_its_site(probe: Probe, tmp_path: Path) -> None:
@@ -231,9 +236,9 @@ def test_a_process_that_ends_during_the_import_leaves_no_report(
 PRINTING = "import os, sys\nos.write(1, b'direct\\n')\nprint('buffered', flush=True)\n"
 
 
-def test_what_an_extension_prints_goes_to_standard_error(probe: Probe) -> None:
+def test_what_an_extension_prints_is_no_report(probe: Probe) -> None:
     ran = probe(PRINTING)
-    assert [json.loads(text)["event"] for text in ran.output.splitlines() if text] == [
+    assert [json.loads(text)["event"] for text in ran.reports.splitlines() if text] == [
         "started",
         "finished",
     ]
@@ -241,17 +246,24 @@ def test_what_an_extension_prints_goes_to_standard_error(probe: Probe) -> None:
     assert "buffered\n" in ran.errors
 
 
-def test_what_an_extension_prints_without_flushing_goes_to_standard_error_too(
-    probe: Probe,
-) -> None:
+def test_what_an_extension_prints_without_flushing_is_not_lost(probe: Probe) -> None:
     assert "hello\n" in probe("print('hello')").errors
 
 
-def test_a_report_that_an_extension_prints_is_not_taken_for_the_probes(
-    probe: Probe,
-) -> None:
-    forged = {**IMPORTED, "nonce": "0" * 16}
-    ran = probe(f"import os\nos.write(1, {line(**forged)!r})\nos._exit(3)")
+def test_a_report_that_an_extension_makes_is_not_taken_for_the_probes(probe: Probe) -> None:
+    """Also where it finds out where reports go to."""
+    forged = line(**{**IMPORTED, "nonce": "0" * 16}).encode()
+    writes = (
+        "import os\n"
+        "for descriptor in range(1, 32):\n"
+        "    try:\n"
+        f"        os.write(descriptor, {forged!r})\n"
+        "    except OSError:\n"
+        "        pass\n"
+        "os._exit(3)\n"
+    )
+    ran = probe(writes)
+    assert ran.reports.count("finished") == 1
     assert list(ran.events) == ["started"]
     assert ran.outcome().reason is Reason.CRASH
 
@@ -350,16 +362,6 @@ import ctypes, os
 # As a host of plugins does that keeps their symbols apart: what they need comes first.
 ctypes.CDLL(os.path.dirname(__file__) + "/libhelper.so", os.RTLD_NOW | os.RTLD_DEEPBIND)
 """
-
-
-def install(tree: Path, **files: Path) -> Path:
-    """Lay files into a tree as installing them would, with what is noted of their symbols."""
-    (tree / "site").mkdir(parents=True, exist_ok=True)
-    for name, file in files.items():
-        # By copy, since the loader takes two names of one file for one library.
-        (tree / "site" / f"{name}.so").write_bytes(file.read_bytes())
-    extensions.note_files(tree)
-    return tree
 
 
 def test_the_c_api_of_a_correct_extension_is_bound_to_the_interpreter(
@@ -526,8 +528,10 @@ def test_a_name_that_is_bound_to_no_file_is_counted_as_elsewhere(
         assert isinstance(table, SymbolTableSection)
         (symbol,) = table.get_symbol_by_name(name) or []
     install(tmp_path, sample=built)
-    noted = {"sample.so": {"slots": {"Py_Made": symbol["st_value"]}, "provides_c_api": False}}
-    (tmp_path / "symbols.json").write_text(json.dumps(noted))
+    slots = {"Py_Made": symbol["st_value"]}
+    (tmp_path / "symbols.json").write_bytes(
+        noted(slots=slots, provides_c_api=False, code_address=elf.read(built).code_address)
+    )
     ran = tried(tmp_path, None)
     assert ran.finished["bindings"]["counts"] == {"elsewhere": 1}
     assert ran.outcome().reason is Reason.IMPORTS
@@ -569,6 +573,11 @@ def test_a_file_that_is_both_read_and_loaded_is_looked_at_where_it_was_loaded(
         assert bindings["counts"] == {bindings["home"]: 4}
 
 
+def noted(**entry: object) -> bytes:
+    """What is noted of the symbols of an extension."""
+    return json.dumps({"sample.so": entry}).encode()
+
+
 ODD_NOTES: dict[str, bytes | None] = {
     "missing": None,
     "empty": b"",
@@ -576,11 +585,16 @@ ODD_NOTES: dict[str, bytes | None] = {
     "no text": b"\xff\xfe",
     "list": b"[]",
     "number": b"3",
-    "entry without slots": b'{"sample.so": {"provides_c_api": false}}',
-    "entry without provides_c_api": b'{"sample.so": {"slots": {}}}',
+    "entry without slots": noted(provides_c_api=False, code_address=0),
+    "entry without provides_c_api": noted(slots={}, code_address=0),
+    "entry without code_address": noted(slots={}, provides_c_api=False),
+    "code_address that is text": noted(slots={}, provides_c_api=False, code_address="0"),
+    "code_address of another file": noted(
+        slots={"Py_A": 8}, provides_c_api=False, code_address=2**40
+    ),
     "entry that is nothing": b'{"sample.so": null}',
-    "slot that is text": b'{"sample.so": {"slots": {"Py_A": "8"}, "provides_c_api": false}}',
-    "slots in a list": b'{"sample.so": {"slots": [8], "provides_c_api": false}}',
+    "slot that is text": noted(slots={"Py_A": "8"}, provides_c_api=False, code_address=0),
+    "slots in a list": noted(slots=[8], provides_c_api=False, code_address=0),
 }
 
 
@@ -609,92 +623,30 @@ def test_a_slot_outside_of_its_file_is_no_crash(
 ) -> None:
     """It would be taken for one of the extension's."""
     install(tmp_path, sample=compiled(EXTENSION))
-    noted = {"sample.so": {"slots": {"Py_A": slot}, "provides_c_api": False}}
-    (tmp_path / "symbols.json").write_text(json.dumps(noted))
+    (tmp_path / "symbols.json").write_bytes(
+        noted(slots={"Py_A": slot}, provides_c_api=False, code_address=0)
+    )
     ran = tried(tmp_path, None)
     assert ran.exit_code == 0
     assert ran.finished["outcome"] == "imported"
+    assert ran.finished["bindings"]["problem"].endswith("keeps Py_A outside of itself")
+
+
+def test_memory_that_is_not_where_the_kernel_says_is_not_read() -> None:
+    """As under an emulator that lays a program elsewhere than the program believes."""
+    specification = importlib.util.spec_from_file_location("probe_under_test", PROBE)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    with Path("/proc/self/mem").open("rb") as real, Path("/dev/zero").open("rb") as other:
+        module.Memory(real.fileno()).prove()
+        with pytest.raises(OSError, match="something else"):
+            module.Memory(other.fileno()).prove()
 
 
 def test_an_import_that_fails_has_no_bindings(probe: Probe) -> None:
     assert "bindings" not in probe("raise ImportError").finished
-
-
-# The interpreter that is started again, since the loader reads its variables at the start.
-
-TELL = """\
-import os, sys
-with open("/proc/self/environ") as stream:
-    began = dict(item.split("=", 1) for item in stream.read().split("\\0") if item)
-raise RuntimeError(repr({
-    "began": began.get("LD_LIBRARY_PATH"),
-    "now": os.environ.get("LD_LIBRARY_PATH"),
-    "ours": [name for name in os.environ if "MATRIX" in name],
-    "flags": (sys.flags.isolated, sys.flags.dont_write_bytecode),
-    "executable": sys.executable,
-    "home": os.environ["HOME"],
-}))
-"""
-
-
-def library_folders() -> set[str]:
-    """Where this Python's libpython is, or would be."""
-    return {str(Path(sys.base_prefix) / "lib"), str(sysconfig.get_config_var("LIBDIR"))}
-
-
-def test_the_search_path_is_set_when_the_interpreter_starts(probe: Probe) -> None:
-    """Set any later it is nothing to the loader."""
-    told = ran_message(probe(TELL, remedy="ld-library-path"))
-    found = eval(told)
-    assert found["began"] == found["now"]
-    assert found["now"] in library_folders()
-    assert found["ours"] == []
-    assert found["flags"] == (1, 1)
-    assert Path(found["executable"]).samefile(sys.executable)
-    assert found["home"] == "/"
-
-
-@pytest.mark.parametrize("remedy", [str(r) for r in Remedy if r is not Remedy.LD_LIBRARY_PATH])
-def test_no_other_remedy_sets_the_search_path(probe: Probe, remedy: str) -> None:
-    ran = probe(TELL, remedy=remedy)
-    if ran.finished["exception"] == "RuntimeError":
-        assert "'began': None, 'now': None" in ran_message(ran)
-
-
-def test_an_interpreter_that_is_started_again_reports_once_and_in_order(probe: Probe) -> None:
-    """And what the extension prints goes to standard error there too."""
-    ran = probe(PRINTING, remedy="ld-library-path")
-    assert ran.exit_code == 0
-    events = [json.loads(text) for text in ran.output.splitlines() if text]
-    assert [event["event"] for event in events] == ["started", "finished"]
-    assert {event["nonce"] for event in events} == {NONCE}
-    assert ran.started["leaked"] == []
-    assert "direct\n" in ran.errors
-    assert "buffered\n" in ran.errors
-    assert ran.outcome().reason is Reason.IMPORTS
-
-
-def test_an_interpreter_that_is_started_again_finds_the_extensions_bindings(
-    compiled: Compile, tmp_path: Path
-) -> None:
-    ran = tried(install(tmp_path, sample=compiled(EXTENSION)), None, remedy="ld-library-path")
-    bindings = ran.finished["bindings"]
-    assert bindings["counts"] == {bindings["home"]: 4}
-
-
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [
-        ("import os; os._exit(3)", Reason.CRASH),
-        ("import os; os.kill(os.getpid(), 11)", Reason.CRASH),
-        ("raise ImportError('x')", Reason.IMPORT_ERROR),
-        ("import ctypes; ctypes.CDLL('libnowhere-at-all.so.7')", Reason.MISSING_LIBRARY),
-    ],
-)
-def test_an_import_in_an_interpreter_that_was_started_again_ends_as_any_other(
-    probe: Probe, source: str, reason: Reason
-) -> None:
-    assert probe(source, remedy="ld-library-path").outcome().reason is reason
 
 
 # Checks.
@@ -885,16 +837,16 @@ def test_findings_that_no_json_can_hold_do_not_make_a_check_fail(
 def test_a_check_that_finds_a_lot_still_reports(probe: Probe) -> None:
     """No more than a megabyte of what a probe says is kept, and a report cut short is none."""
     ran = asked(probe, "return ['x' * 1000] * 2000")
-    assert len(ran.output) < MAX_OUTPUT
+    assert len(ran.reports) < MAX_OUTPUT
     assert ran.outcome(CHECK).reason is Reason.PASSES
     ran = asked(probe, f"{FOUND}error.findings = ['x' * 1000] * 2000\nraise error")
-    assert len(ran.output) < MAX_OUTPUT
+    assert len(ran.reports) < MAX_OUTPUT
     assert ran.outcome(CHECK).reason is Reason.FAILS
 
 
 def test_a_check_that_has_much_to_say_of_what_does_not_apply_still_reports(probe: Probe) -> None:
     ran = probe(NOT_APPLICABLE + "raise NotApplicable('x' * 2_000_000)", check=where(CHECK))
-    assert len(ran.output) < MAX_OUTPUT
+    assert len(ran.reports) < MAX_OUTPUT
     assert ran.outcome(CHECK).reason is Reason.NOT_APPLICABLE
 
 
@@ -912,9 +864,9 @@ def test_a_check_that_ends_the_process_crashed(probe: Probe, body: str, how: str
     assert outcome.message == f"the interpreter ended during the check with {how}"
 
 
-def test_what_a_check_prints_goes_to_standard_error(probe: Probe) -> None:
+def test_what_a_check_prints_is_no_report(probe: Probe) -> None:
     ran = asked(probe, PRINTING + "print('unflushed')\nreturn 1")
-    assert [json.loads(text)["event"] for text in ran.output.splitlines() if text] == [
+    assert [json.loads(text)["event"] for text in ran.reports.splitlines() if text] == [
         "started",
         "finished",
     ]

@@ -9,7 +9,7 @@ from typing import Any, cast
 import docker
 import pytest
 
-from harness import cells, containers, foreseen, index, locking, matrix, preparing, running, trial
+from harness import cells, foreseen, index, locking, matrix, preparing, running, trial
 from harness.errors import (
     ConfigurationError,
     NoSuchWheelError,
@@ -200,18 +200,43 @@ GONE = Outcome(
 )
 
 
+class Pool:
+    """Containers that nobody asks anything of."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __enter__(self) -> None:
+        self.said.append("enter")
+
+    def __exit__(self, *_: object) -> None:
+        self.said.append("exit")
+
+    def plan(self, planned: tuple[Cell, ...], prepared: Prepared) -> None:
+        assert planned == (sample_cell(),)
+        self.said.append("plan")
+
+    def done(self, cell: Cell) -> None:
+        self.said.append("done")
+
+
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Runs a cell that ends so, as was foreseen or not."""
 
     def make(outcome: Outcome, prediction: Prediction | None) -> list[Any]:
-        reaped: list[str] = []
+        pools: list[Pool] = []
+
+        def pool(*arguments: object, **options: object) -> Pool:
+            pools.append(Pool())
+            return pools[-1]
+
         foresight = Foresight(prediction) if prediction else None
         monkeypatch.setattr(preparing, "prepare", lambda *a, **k: Prepared(tmp_path))
         monkeypatch.setattr(foreseen, "foresee", lambda cell, prepared: foresight)
-        monkeypatch.setattr(cells, "observe", lambda *a: outcome)
+        monkeypatch.setattr(cells, "observe", lambda *a, **k: outcome)
         monkeypatch.setattr(cells, "trace", lambda *a: ("find library=x",))
-        monkeypatch.setattr(containers, "reap", lambda client, run: reaped.append(run))
+        monkeypatch.setattr(running, "Containers", pool)
         done = list(
             running.run(
                 (sample_cell(),),
@@ -223,7 +248,8 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
                 expecting=trial.as_observed,
             )
         )
-        assert len(reaped) == 1, "the containers are left"
+        (its,) = pools
+        assert its.said == ["enter", "plan", "done", "exit"], "the containers are left"
         return done
 
     return make

@@ -91,7 +91,7 @@ class TinyElf:
             *("<HHIQQQIHHHHHH", 3, self.machine, 1, 0, 64, 0, 0, 64, 56),
             *((start - 64) // 56, 64, 0, 0),
         )
-        segments = struct.pack("<IIQQQQQQ", 1, 6, 0, self.base, self.base, size, size, 4096)
+        segments = struct.pack("<IIQQQQQQ", 1, 7, 0, self.base, self.base, size, size, 4096)
         segments += struct.pack(
             "<IIQQQQQQ", 2, 6, at, self.base + at, self.base + at, len(dynamic), len(dynamic), 8
         )
