@@ -56,6 +56,11 @@ class _Handler(socketserver.StreamRequestHandler):
                 )
             except HarnessError as error:
                 answer = {"problem": error.problem, "advice": error.advice}
+            except Exception as error:  # what nobody thought of is to be seen, not waited for
+                answer = {
+                    "problem": f"{type(error).__name__}: {error}",
+                    "advice": "This is a mistake of pbs-matrix's own; please tell its authors.",
+                }
             self.wfile.write(json.dumps(answer).encode() + b"\n")
 
 

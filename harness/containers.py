@@ -95,8 +95,11 @@ class Containers:
         with contextlib.suppress(HarnessError):
             self.close()
 
-    def plan(self, cells: Iterable[Cell], prepared: Prepared) -> None:
-        """Say which cells are to come, and in which order their environments are."""
+    def plan(self, cells: Iterable[Cell], prepared: Prepared, *, ahead: bool = True) -> None:
+        """Say which cells are to come, and in which order their environments are.
+
+        ``ahead``: whether their containers are started before anybody asks.
+        """
         with self._changed:
             for cell in cells:
                 name = cell.environment.id
@@ -105,7 +108,8 @@ class Containers:
                     continue
                 if name not in self._places:
                     self._places[name] = _Place(cell.environment, prepared)
-                    self._ahead.append(self._places[name])
+                    if ahead:
+                        self._ahead.append(self._places[name])
                 self._places[name].cells += 1
             self._advance()
 

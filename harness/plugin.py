@@ -19,7 +19,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -29,6 +29,7 @@ from harness.errors import ConfigurationError, HarnessError
 from harness.sources import AUTO, Source
 
 if TYPE_CHECKING:
+    from harness.ahead import Ahead
     from harness.broker import Broker
     from harness.containers import Containers
     from harness.decision import Asked, Decision
@@ -39,10 +40,8 @@ if TYPE_CHECKING:
     from harness.prediction import Prediction
     from harness.prepared import Prepared
     from harness.question import Answers
-    from harness.releases import LinkModel
     from harness.resolution import Resolution
     from harness.results import Result, Writer
-    from harness.timing import Timing
 
 AXES = ("uv", "release", "platform", "extension", "check", "remedy", "base", "flavour")
 
@@ -63,6 +62,9 @@ DECISION = "decision.json"
 
 FILES = ("cells", "plan", "shard-by")
 """Options that name a file of those that say which cells there are."""
+
+WORTH_WORKERS = 2000
+"""Cells for which starting processes takes less time than they save, beyond threads."""
 
 RUN = pytest.StashKey["Run"]()
 CONTROLLER = pytest.StashKey["Controller"]()
@@ -162,6 +164,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+class Seen(NamedTuple):
+    """What came of a cell."""
+
+    outcome: Outcome
+    prediction: Prediction | None
+    result: Result
+
+
 class Run:
     """What the cells of a run share: the plan, and access to their containers."""
 
@@ -174,6 +184,8 @@ class Run:
         self.allow_untestable: bool = config.getoption("--allow-untestable")
         self.explains: bool = config.getoption("--explain")
         self.last: Result | None = None
+        self.ahead: Ahead[Seen] | None = None
+        """Where this process has all the tests."""
 
     @cached_property
     def directory(self) -> Path:
@@ -323,34 +335,12 @@ class Run:
 
     def verify(self, cell: Cell) -> None:
         """Run a cell, keep its result for the report, and fail or skip as that asks for."""
-        from harness.outcome import Stage, not_applicable
-        from harness.results import result_of
         from harness.verdict import Status, explain, judge
 
-        prediction: Prediction | None = None
-        linked: LinkModel | None = None
-        timing: Timing | None = None
-        if cell.not_applicable is not None:
-            outcome = not_applicable(Stage.INTERPRETER, cell.not_applicable)
-            pins: dict[str, object] = {}
-        else:
-            from harness import cells
-            from harness.timing import Stopwatch
-
-            stopwatch = Stopwatch()
-            outcome, foresight = cells.settle(
-                cell, self.prepared, self.answers, fresh=self._config.getoption("--fresh")
-            )
-            pins = self.prepared.pins(cell)
-            linked = self.prepared.linked(cell)
-            if foresight:
-                prediction = foresight.prediction
-                if self._is_to_be_explained(cell, outcome, prediction):
-                    outcome = cells.explained(cell, outcome, foresight, self.prepared, self.answers)
-            timing = stopwatch.read(self.prepared.seconds(cell))
-        self.last = result_of(cell, outcome, pins, prediction, linked=linked, timing=timing)
-        said = explain(outcome, cell.expected, prediction)
-        match judge(outcome, cell.expected, prediction):
+        seen = self.ahead.take(cell) if self.ahead else self.look(cell)
+        self.last = seen.result
+        said = explain(seen.outcome, cell.expected, seen.prediction)
+        match judge(seen.outcome, cell.expected, seen.prediction):
             case Status.AS_EXPECTED:
                 pass
             case Status.NOT_APPLICABLE:
@@ -358,7 +348,35 @@ class Run:
             case Status.UNTESTABLE if self.allow_untestable:
                 pytest.skip(said)
             case _:
-                pytest.fail("\n".join([said, *_why(outcome)]), pytrace=False)
+                pytest.fail("\n".join([said, *_why(seen.outcome)]), pytrace=False)
+
+    def look(self, cell: Cell) -> Seen:
+        """Run a cell. Safe to use from several threads."""
+        from harness.outcome import Stage, not_applicable
+        from harness.results import result_of
+
+        if cell.not_applicable is not None:
+            outcome = not_applicable(Stage.INTERPRETER, cell.not_applicable)
+            return Seen(outcome, None, result_of(cell, outcome, {}, None))
+        from harness import cells
+        from harness.timing import Stopwatch
+
+        stopwatch = Stopwatch()
+        outcome, foresight = cells.settle(
+            cell, self.prepared, self.answers, fresh=self._config.getoption("--fresh")
+        )
+        prediction = foresight.prediction if foresight else None
+        if foresight and self._is_to_be_explained(cell, outcome, foresight.prediction):
+            outcome = cells.explained(cell, outcome, foresight, self.prepared, self.answers)
+        result = result_of(
+            cell,
+            outcome,
+            self.prepared.pins(cell),
+            prediction,
+            linked=self.prepared.linked(cell),
+            timing=stopwatch.read(self.prepared.seconds(cell)),
+        )
+        return Seen(outcome, prediction, result)
 
     def _is_to_be_explained(self, cell: Cell, outcome: Outcome, prediction: Prediction) -> bool:
         """Known breakage on request; what nobody expected always."""
@@ -445,7 +463,7 @@ class Controller:
         self._surprises = preparing.surprises(cells, prepared)
         self._cells = {cell.id: cell for cell in cells}
         self._containers = Containers(client, self._run.name, self._run.owner)
-        self._containers.plan(() if self._config.getoption("--fresh") else cells, prepared)
+        self._containers.plan(cells, prepared, ahead=not self._config.getoption("--fresh"))
         self._run.answers = self._containers
         self._broker = Broker(self._containers, self._run.directory).__enter__()
 
@@ -457,6 +475,11 @@ class Controller:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Without xdist, this process has the tests."""
         self.prepare(item.nodeid for item in session.items)
+        if self._prepared:
+            from harness.ahead import Ahead
+
+            cells = filter(None, map(_cell_of, session.items))
+            self._run.ahead = Ahead(cells, self._run.look)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
@@ -517,6 +540,8 @@ class Controller:
             session.exitstatus = pytest.ExitCode.OK
         if self._writer:
             self._writer.__exit__(None, None, None)
+        if self._run.ahead:
+            self._run.ahead.close()
         if self._broker:
             self._broker.__exit__()
         if self._containers:
@@ -531,6 +556,22 @@ class Controller:
         self._run.close()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Of ``-n auto``: no workers for as many cells as one process can ask about.
+
+    Cells wait for containers, which threads do as well; a worker takes a second to start, and both
+    of two take it from each other. ``-n 2`` means two.
+    """
+    if not _asks_for_nothing_else(config):
+        return None
+    try:
+        run = config.stash.setdefault(RUN, Run(config))
+        return 0 if len(run.cells) < WORTH_WORKERS else None
+    except HarnessError:
+        return None  # which is said in a moment
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Say at once, and without a traceback, what is wrong with the matrix or the options."""
@@ -541,9 +582,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         _check_root(config)
         if not _asks_for_cells(config):
             return None
-        run = Run(config)
+        run = config.stash.setdefault(RUN, Run(config))
         run.cells  # noqa: B018 - reading it is what finds the mistakes
-        config.stash[RUN] = run
     except HarnessError as error:
         print(f"pbs-matrix: error: {error}", file=sys.stderr)
         return int(error.exit_code)
@@ -712,19 +752,33 @@ def _asks_for_cells(config: pytest.Config) -> bool:
     """
     if any(config.getoption(f"--{name}") is not None for name in ("cells", "plan", "shard")):
         return True  # standard input may be one of their files, and is not a worker's to read
-    cases = project.CASES
     for argument in config.args:
-        name = argument.partition("::")[0]
-        path = (config.invocation_params.dir / name).resolve()
-        if path == cases or cases in path.parents:
-            return True
+        path = _path_of(argument, config)
         # A virtual environment below other tests has cases too, and they are not collected.
-        if project.IS_CHECKOUT and path in cases.parents:
+        if project.IS_CHECKOUT and path in project.CASES.parents:
             return True
-        module = path / project.TEST_MODULE if path.is_dir() else path
-        if name == project.TESTS or _has_cells(module):
+        if _is_of_cells(argument, path) or _has_cells(path / project.TEST_MODULE):
             return True
     return False
+
+
+def _asks_for_nothing_else(config: pytest.Config) -> bool:
+    """Whether all the paths given to pytest have cells, and no other tests."""
+    return all(_is_of_cells(argument, _path_of(argument, config)) for argument in config.args)
+
+
+def _path_of(argument: str, config: pytest.Config) -> Path:
+    return (config.invocation_params.dir / argument.partition("::")[0]).resolve()
+
+
+def _is_of_cells(argument: str, path: Path) -> bool:
+    """Whether a path given to pytest has cells and nothing else, as far as can be seen at once."""
+    if path == project.CASES or project.CASES in path.parents:
+        return True
+    if argument.partition("::")[0] == project.TESTS:
+        return True
+    modules = [*path.glob("test_*.py"), *path.glob("*_test.py")] if path.is_dir() else [path]
+    return bool(modules) and all(map(_has_cells, modules))
 
 
 def _has_cells(path: Path) -> bool:

@@ -56,6 +56,21 @@ def test_quick_profile_agrees_with_the_truth_table_cell_by_cell(
     assert "python-mscl" in done.stdout
 
 
+def test_fresh_interpreters_in_containers_of_their_own_say_the_same(
+    run_pytest: Pytest, tmp_path: Path
+) -> None:
+    """Every outcome with its message and evidence; only what it takes is different."""
+    said = {}
+    for name, options in (("forked", []), ("fresh", ["--fresh"])):
+        file = tmp_path / f"{name}.jsonl"
+        done = run_pytest("--profile=quick", "--uv=0.7.6", f"--results={file}", "-n2", *options)
+        assert done.returncode == 0, done.stdout
+        unlike = {"seconds", "started", "took", "prepared_in"}
+        said[name] = {r.id: r.model_dump(exclude=unlike) for r in read(file)}
+    assert len(said["fresh"]) == 18
+    assert said["forked"] == said["fresh"]
+
+
 def test_uv_0_7_8_is_split_between_the_platforms(run_pytest: Pytest, tmp_path: Path) -> None:
     """Its x86_64 interpreter was reverted to 20250409, its aarch64 one was not."""
     file = tmp_path / "results.jsonl"

@@ -241,6 +241,17 @@ def test_an_environment_whose_cells_are_done_before_its_turn_is_not_started(
     assert engine.alive == ["c"]
 
 
+def test_nothing_is_started_ahead_where_each_question_has_its_own(
+    engine: FakeEngine, pool: Pool
+) -> None:
+    its = pool()
+    its.plan([cell_in("a"), cell_in("b")], prepared("a", "b"), ahead=False)
+    settled(its)
+    assert engine.said == []
+    its.ask(question("a", fresh=True))
+    assert engine.said == ["start a", "end a"]
+
+
 def test_what_has_no_image_has_no_container(engine: FakeEngine, pool: Pool) -> None:
     its = pool()
     failed = prepared("a")
