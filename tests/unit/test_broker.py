@@ -6,7 +6,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -152,10 +154,8 @@ def test_what_nobody_thought_of_is_told(remote: Remote, answering: Answering) ->
 def test_one_bad_moment_is_not_the_end(remote: Remote, answering: Answering) -> None:
     """A thread whose connection was closed makes another."""
 
-    def fail(question: Question) -> Finished:
-        raise SystemExit  # of the thread, and so of the connection
-
-    answering.answer = fail
+    cannot_be_sent = replace(FINISHED, errors=cast(str, object()))
+    answering.answer = lambda question: cannot_be_sent
     for _ in range(2):
         with pytest.raises(EngineMissingError, match="it has closed the connection"):
             remote.ask(QUESTION)
