@@ -82,7 +82,8 @@ class Containers:
         self._places: dict[str, _Place] = {}
         self._ahead: deque[_Place] = deque()
         self._changed = threading.Condition()
-        self._starting = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "starting")
+        # The engine is busy with a start for as long as an import takes: half of the CPUs for that.
+        self._starting = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "starting")
         self._is_closed = False
         self._mounts: bool | None = None
         self._made: list[Agent] = []
