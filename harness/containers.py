@@ -82,8 +82,10 @@ class Containers:
         self._places: dict[str, _Place] = {}
         self._ahead: deque[_Place] = deque()
         self._changed = threading.Condition()
+        self._cpus = os.cpu_count() or 1
         # The engine is busy with a start for as long as an import takes: half of the CPUs for that.
-        self._starting = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "starting")
+        self._starting = ThreadPoolExecutor(max(1, self._cpus // 2), "starting")
+        self._starts = self._guests = 0
         self._is_closed = False
         self._mounts: bool | None = None
         self._made: list[Agent] = []
@@ -144,6 +146,25 @@ class Containers:
                         return _unanswered(gone)
         raise AssertionError("the second attempt returned or raised")
 
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Room to ask in, for whoever asks ahead of time.
+
+        While containers are being started, a CPU is left to that: what is asked meanwhile would
+        only take longer.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._starts or self._guests < max(1, self._cpus - 1)
+            )
+            self._guests += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._guests -= 1
+                self._changed.notify_all()
+
     def container(self, environment: str) -> Container:
         """The running container of a planned environment, by id, for whoever wants to look in."""
         with self._using(self._places[environment]) as its:
@@ -183,8 +204,15 @@ class Containers:
     def _begin(self, place: _Place) -> Future[Agent]:
         """Have a container started. With the lock held."""
         place.agent = self._starting.submit(self._make, place)
+        self._starts += 1
+        place.agent.add_done_callback(self._start_is_over)
         place.used = time.monotonic()
         return place.agent
+
+    def _start_is_over(self, _: Future[Agent]) -> None:
+        with self._changed:
+            self._starts -= 1
+            self._changed.notify_all()
 
     def _end(self, place: _Place) -> None:
         """Have a container end, as soon as it has started. With the lock held."""

@@ -9,6 +9,7 @@ need is imported where they need it.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import re
@@ -479,7 +480,9 @@ class Controller:
             from harness.ahead import Ahead
 
             cells = filter(None, map(_cell_of, session.items))
-            self._run.ahead = Ahead(cells, self._run.look)
+            # Without containers, no cell is applicable.
+            room = self._containers.room if self._containers else contextlib.nullcontext
+            self._run.ahead = Ahead(cells, self._run.look, room=room)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:

@@ -100,17 +100,18 @@ class Memory:
             raise OSError("/proc/self/mem has something else where a known value lies")
 
 
-def bindings(tree, memory):
+def bindings(tree, memory, found):
     """To which file each name of the C API is bound, in every loaded file of an extension.
 
     ``home`` is the file whose C API the interpreter runs; ``counts`` the number of names by file,
     counted once for each file of the extension that uses them; ``copies`` the names that are
-    bound to another copy of libpython than that. ``memory`` is :class:`Memory`.
+    bound to another copy of libpython than that. ``memory`` is :class:`Memory`, ``found`` what
+    :func:`mapped_files` says.
     """
     with open(tree + "/symbols.json") as stream:
         noted = json.load(stream)
     memory.prove()
-    mapped = Mapped(mapped_files())
+    mapped = Mapped(found)
     page = os.sysconf("SC_PAGE_SIZE")
     home = mapped.file_at(id(int))  # the address of PyLong_Type
     copies = {os.path.realpath(tree + "/site/" + f) for f in noted if noted[f]["provides_c_api"]}
@@ -135,9 +136,9 @@ def bindings(tree, memory):
     return {"home": home, "counts": counts, "copies": split}
 
 
-def mapped_libpythons():
-    """Paths of the libpython files in this process's memory."""
-    files = {path for _, _, path, _ in mapped_files()}
+def libpythons(found):
+    """Paths of the libpython files among what is in memory."""
+    files = {path for _, _, path, _ in found}
     return sorted(path for path in files if os.path.basename(path).startswith("libpython"))
 
 
@@ -280,12 +281,13 @@ def answer(request, channel, memory):
                 result.update(findings_of(error))
     seconds = time.perf_counter() - start
     modules = loaded_modules(before)
+    found = mapped_files()
     if result["outcome"] == "imported":
         try:
-            result["bindings"] = bindings(request["tree"], Memory(memory))
+            result["bindings"] = bindings(request["tree"], Memory(memory), found)
         except Exception as error:
             result["bindings"] = {"problem": type(error).__name__ + ": " + text_of(error)}
-    mapped = mapped_libpythons()
+    mapped = libpythons(found)
     send("finished", seconds=round(seconds, 4), mapped_libpythons=mapped, modules=modules, **result)
     for stream in (sys.stdout, sys.stderr):
         try:

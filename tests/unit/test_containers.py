@@ -7,7 +7,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -250,6 +250,34 @@ def test_nothing_is_started_ahead_where_each_question_has_its_own(
     assert engine.said == []
     its.ask(question("a", fresh=True))
     assert engine.said == ["start a", "end a"]
+
+
+def test_a_cpu_is_left_to_containers_that_are_being_started(
+    engine: FakeEngine, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two, one more may ask only when nothing is being started; and it does then."""
+    its = pool("a")
+    settled(its)
+    its._cpus, its._starts = 2, 1
+    entered = [threading.Event(), threading.Event()]
+    may_go = threading.Event()
+
+    def ask(number: int) -> None:
+        with its.room():
+            entered[number].set()
+            assert may_go.wait(30)
+
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(ask, 0)
+        assert entered[0].wait(30)
+        second = threads.submit(ask, 1)
+        assert not entered[1].wait(0.2)
+        its._start_is_over(Future())
+        assert entered[1].wait(30)
+        may_go.set()
+        for asking in (first, second):
+            asking.result(30)
+    assert its._guests == 0
 
 
 def test_what_has_no_image_has_no_container(engine: FakeEngine, pool: Pool) -> None:
