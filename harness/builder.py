@@ -276,27 +276,14 @@ def _run(container: Container, doing: str) -> Ended:
 
 def _wheels_of(container: Container, doing: str) -> dict[str, bytes]:
     """The wheels that a build has put into its output directory, up to a sensible size."""
-    with tempfile.TemporaryFile() as packed:
-        try:
-            chunks, _ = container.get_archive("/build/out")
-        except NotFound:
-            return {}
-        for chunk in chunks:
-            packed.write(chunk)
-            if packed.tell() > MAX_WHEEL:
-                raise ToolError(
-                    f"{doing}: it made more than {MAX_WHEEL >> 20} MB",
-                    advice="Make the sample smaller; one module is enough.",
-                )
-        packed.seek(0)
-        with tarfile.open(fileobj=packed) as tar:
-            return {
-                Path(member.name).name: stream.read()
-                for member in tar
-                # A link could lead nowhere.
-                if member.name.endswith(".whl") and member.isreg()
-                if (stream := tar.extractfile(member))
-            }
+    with containers.taken(container, "/build/out", most=MAX_WHEEL, doing=doing) as tar:
+        return {
+            Path(member.name).name: stream.read()
+            for member in tar or ()
+            # A link could lead nowhere.
+            if tar and member.name.endswith(".whl") and member.isreg()
+            if (stream := tar.extractfile(member))
+        }
 
 
 def only_wheel(ended: Ended, doing: str, folder: Path) -> tuple[str, bytes]:

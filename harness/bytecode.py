@@ -19,7 +19,6 @@ import requests
 from docker.errors import DockerException, NotFound
 
 from harness import archives, cache, containers, engine
-from harness.errors import ToolError
 from harness.platforms import Platform
 
 RECIPE = 1
@@ -97,17 +96,8 @@ def _compile(
         container.start()
         # A module that does not compile is one that raises when it is imported; that is found then.
         container.wait(timeout=SECONDS)
-        with tempfile.TemporaryFile() as packed:
-            chunks, _ = container.get_archive(f"{FOLDER}/site")
-            for chunk in chunks:
-                packed.write(chunk)
-                if packed.tell() > MOST_BYTES:
-                    raise ToolError(
-                        f"{doing}: it came to more than {MOST_BYTES >> 20} MB",
-                        advice="Take a smaller sample.",
-                    )
-            packed.seek(0)
-            with tarfile.open(fileobj=packed) as tar:
+        with containers.taken(container, f"{FOLDER}/site", most=MOST_BYTES, doing=doing) as tar:
+            if tar is not None:
                 _unpack(tar, site.parent)
     finally:
         with contextlib.suppress(NotFound):

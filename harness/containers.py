@@ -29,7 +29,7 @@ from docker.types import LogConfig, Mount
 
 from harness import agent, archives, engine, owner
 from harness.agent import Agent, AgentGone
-from harness.errors import EngineMissingError, HarnessError
+from harness.errors import EngineMissingError, HarnessError, ToolError
 from harness.plan import Cell, Environment
 from harness.prepared import Prepared
 from harness.question import EXTENSIONS, MEMORY, Finished, Question
@@ -370,6 +370,32 @@ def put(container: Container, directory: str, packed: IO[bytes]) -> None:
     packed.truncate(end + 2 * tarfile.BLOCKSIZE)
     packed.seek(0)
     container.put_archive(directory, packed)
+
+
+@contextmanager
+def taken(
+    container: Container, path: str, *, most: int, doing: str
+) -> Iterator[tarfile.TarFile | None]:
+    """What a container has at a path, as a tar; None where nothing is there.
+
+    :class:`ToolError` for more than ``most`` bytes: a container may hold what it likes.
+    """
+    with tempfile.TemporaryFile() as packed:
+        try:
+            chunks, _ = container.get_archive(path)
+        except NotFound:
+            yield None
+            return
+        for chunk in chunks:
+            packed.write(chunk)
+            if packed.tell() > most:
+                raise ToolError(
+                    f"{doing}: it made more than {most >> 20} MB",
+                    advice="Make the sample smaller; one module is enough.",
+                )
+        packed.seek(0)
+        with tarfile.open(fileobj=packed) as tar:
+            yield tar
 
 
 def reap(client: docker.DockerClient, run: str) -> int:

@@ -235,3 +235,24 @@ def test_a_container_ends_by_itself_when_nothing_runs_in_it(
         assert container.wait(timeout=60)["StatusCode"] == 0
     finally:
         container.remove(force=True)
+
+
+@pytest.mark.parametrize("platform", Platform)
+def test_an_interpreter_takes_the_bytecode_that_another_has_made(
+    platform: Platform, cells: tuple[Cell, ...], prepared: Prepared, pool: Containers
+) -> None:
+    """One that runs natively compiles for all; nobody looks whether sources have changed."""
+    cell = next(
+        c
+        for c in cells
+        if c.environment.interpreter.platform is platform and c.extension == "python-mscl"
+    )
+    tree = prepared.extension(cell).tree
+    assert tree is not None
+    made = {path.relative_to(tree).as_posix(): path.read_bytes() for path in tree.rglob("*.pyc")}
+    compiled = made["site/python_mscl/__pycache__/mscl.cpython-313.pyc"]
+    code = "import importlib.util; print(importlib.util.MAGIC_NUMBER.hex())"
+    container = pool.container(cell.environment.id)
+    said = container.exec_run(["/opt/venv/bin/python", "-I", "-c", code]).output.decode().strip()
+    assert compiled[:4].hex() == said
+    assert int.from_bytes(compiled[4:8], "little") == 0b01, "not by hash, or looked at each time"
