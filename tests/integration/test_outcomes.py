@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from docker.errors import NotFound
 
-from harness import agent, engine, extensions, tools
+from harness import agent, bytecode, engine, extensions, tools
 from harness import cells as cells_module
 from harness.containers import Containers
+from harness.lock import Lock
+from harness.matrix import Matrix
 from harness.outcome import Outcome, Reason, Stage
 from harness.plan import Cell
 from harness.platforms import Platform
 from harness.prepared import Prepared, PreparedExtension, extension_key
 from harness.question import Question
-from tests.integration.conftest import leftovers
+from tests.integration.conftest import installed, leftovers
 
 pytestmark = pytest.mark.engine
 
@@ -239,20 +241,29 @@ def test_a_container_ends_by_itself_when_nothing_runs_in_it(
 
 @pytest.mark.parametrize("platform", Platform)
 def test_an_interpreter_takes_the_bytecode_that_another_has_made(
-    platform: Platform, cells: tuple[Cell, ...], prepared: Prepared, pool: Containers
+    platform: Platform,
+    cells: tuple[Cell, ...],
+    prepared: Prepared,
+    pool: Containers,
+    project_matrix: Matrix,
+    project_lock: Lock,
 ) -> None:
     """One that runs natively compiles for all; nobody looks whether sources have changed."""
-    cell = next(
-        c
-        for c in cells
-        if c.environment.interpreter.platform is platform and c.extension == "python-mscl"
+    environments = {c.environment.interpreter.platform: c.environment for c in cells}
+    image = prepared.environments[environments[Platform.X86_64].id].image
+    assert image is not None
+    tree = bytecode.added(
+        installed("python-mscl", platform, project_matrix, project_lock),
+        "3.13",
+        image.tag,
+        Platform.X86_64,
+        pool._client,
+        run=prepared.run,
+        owner=prepared.owner,
     )
-    tree = prepared.extension(cell).tree
-    assert tree is not None
-    made = {path.relative_to(tree).as_posix(): path.read_bytes() for path in tree.rglob("*.pyc")}
-    compiled = made["site/python_mscl/__pycache__/mscl.cpython-313.pyc"]
+    compiled = (tree / "site/python_mscl/__pycache__/mscl.cpython-313.pyc").read_bytes()
     code = "import importlib.util; print(importlib.util.MAGIC_NUMBER.hex())"
-    container = pool.container(cell.environment.id)
+    container = pool.container(environments[platform].id)
     said = container.exec_run(["/opt/venv/bin/python", "-I", "-c", code]).output.decode().strip()
     assert compiled[:4].hex() == said
     assert int.from_bytes(compiled[4:8], "little") == 0b01, "not by hash, or looked at each time"
