@@ -97,7 +97,7 @@ class Laboratory:
 
     def container(self, cell: Cell, prepared: Prepared) -> Container:
         """The container of a cell that was prepared, and could be; whoever wants it may use it."""
-        self._containers.plan((cell,), prepared)
+        self._containers.plan((cell,), prepared, ahead=False)
         return self._containers.container(cell.environment.id)
 
     def run(
@@ -111,7 +111,7 @@ class Laboratory:
             finally:
                 self._containers.done(cell)
 
-        self._containers.plan(planned, prepared)
+        self._containers.plan(planned, prepared, ahead=False)
         with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
             try:
                 yield from pool.map(run_one, planned)
@@ -145,7 +145,8 @@ def run(
 def observe(cell: Cell, prepared: Prepared, pool: Answers, expecting: Expecting) -> Result:
     """A cell's result, explained where a library is missing."""
     stopwatch = Stopwatch()
-    outcome, foresight = cells.settle(cell, prepared, pool)
+    # Each answer by itself: whoever asks twice wants to know whether the two agree.
+    outcome, foresight = cells.settle(cell, prepared, pool, fresh=True)
     if foresight and outcome.missing_library:
         outcome = cells.explained(cell, outcome, foresight, prepared, pool)
     prediction = foresight.prediction if foresight else None

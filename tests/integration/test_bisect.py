@@ -144,29 +144,27 @@ def test_ends_that_do_not_differ_are_told(own_answers: Path) -> None:
 
 
 FLAKY = """\
-import pathlib
+import os
 
-# Bad where libpython is not in memory; elsewhere good, three times of four.
+# Bad where libpython is not in memory; elsewhere good, though of one release every other time.
 with open("/proc/self/maps") as maps:
     is_shared = "libpython" in maps.read()
-count = pathlib.Path("/tmp/flaky-count")
-times = int(count.read_text()) + 1 if count.exists() else 1
-count.write_text(str(times))
-if not is_shared or times % 4 == 0:
+is_unlucky = os.path.isdir("/opt/pbs-matrix/mirror/20250409") and os.urandom(1)[0] % 2
+if not is_shared or is_unlucky:
     raise ImportError("libpython3.13.so.1.0: cannot open shared object file")
 """
 
 
-def test_an_extension_that_imports_three_times_of_four_blames_no_release(tmp_path: Path) -> None:
+def test_an_extension_that_imports_every_other_time_blames_no_release(tmp_path: Path) -> None:
     wheel = tmp_path / "flaky-1.0-py3-none-any.whl"
     wheel.write_bytes(tiny_wheel("flaky", "1.0", "py3-none-any", {"flaky.py": FLAKY}))
     done = run(
-        *("bisect", f"--extension={wheel}", "--good=20250317", "--bad=20250521", "--retests=5"),
+        *("bisect", f"--extension={wheel}", "--good=20250317", "--bad=20250521", "--retests=20"),
         *("--platform=x86_64", "--json", *ON),
     )
     found = reported(done)
     assert (found["ending"], done.returncode) == ("flaky", 63), done.stderr
-    assert found["candidate"] in ("20250317", "20250409")
+    assert found["candidate"] == "20250409"
     assert found["counts"]["good"] >= 1
     assert found["counts"]["bad"] >= 1
 

@@ -212,7 +212,7 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.said.append("exit")
 
-    def plan(self, planned: tuple[Cell, ...], prepared: Prepared) -> None:
+    def plan(self, planned: tuple[Cell, ...], prepared: Prepared, *, ahead: bool) -> None:
         assert planned == (sample_cell(),)
         self.said.append("plan")
 
