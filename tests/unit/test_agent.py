@@ -547,9 +547,13 @@ def everybodys(place: Path) -> tuple[str, Path]:
 
 
 def is_open(path: Path) -> bool:
-    """Whether all may run a program, and read what is beside it."""
+    """Whether all may run a program by this path, and read what is beside it.
+
+    A virtual environment's program is a link; both ends of it count.
+    """
     real = path.resolve()
-    return real.exists() and all(folder.stat().st_mode & 0o005 == 0o005 for folder in real.parents)
+    folders = {*path.absolute().parents, *real.parents}
+    return real.exists() and all(folder.stat().st_mode & 0o005 == 0o005 for folder in folders)
 
 
 PRIVILEGES = (
