@@ -20,6 +20,7 @@ from docker.errors import DockerException, NotFound
 
 from harness import archives, cache, containers, engine
 from harness.platforms import Platform
+from harness.question import EXTENSIONS
 
 RECIPE = 1
 """Counts up whenever this module makes other bytes from the same sources."""
@@ -29,11 +30,10 @@ SECONDS = 600
 
 MOST_BYTES = 1 << 30
 
-FOLDER = "/opt/extensions"
 COMMAND = (
     *("/opt/venv/bin/python", "-I", "-m", "compileall", "-q"),
     # Nobody changes the sources, and so nobody has to look whether they have changed.
-    *("--invalidation-mode", "unchecked-hash", FOLDER),
+    *("--invalidation-mode", "unchecked-hash", EXTENSIONS),
 )
 
 
@@ -92,11 +92,11 @@ def _compile(
         with tempfile.TemporaryFile() as packed:
             with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 archives.add_tree(tar, site, "site")
-            containers.put(container, FOLDER, packed)
+            containers.put(container, EXTENSIONS, packed)
         container.start()
         # A module that does not compile is one that raises when it is imported; that is found then.
         container.wait(timeout=SECONDS)
-        with containers.taken(container, f"{FOLDER}/site", most=MOST_BYTES, doing=doing) as tar:
+        with containers.taken(container, f"{EXTENSIONS}/site", most=MOST_BYTES, doing=doing) as tar:
             if tar is not None:
                 _unpack(tar, site.parent)
     finally:

@@ -30,9 +30,9 @@ def _check(arguments: Sequence[str]) -> None:
     sys.setswitchinterval(SWITCH)
     # Nothing that is loaded becomes garbage.
     gc.disable()
-    from harness.check import ahead
+    from harness.check import unpacking
 
-    ahead.begin(arguments)
+    unpacking.begin(arguments)
     from harness.check import command
 
     gc.freeze()

@@ -438,7 +438,6 @@ class Controller:
 
     def _prepare(self, cells: tuple[Cell, ...]) -> None:
         from harness import engine, preparing, progress
-        from harness.broker import Broker
         from harness.containers import Containers
         from harness.why import printable
 
@@ -466,7 +465,6 @@ class Controller:
         self._containers = Containers(client, self._run.name, self._run.owner)
         self._containers.plan(cells, prepared, ahead=not self._config.getoption("--fresh"))
         self._run.answers = self._containers
-        self._broker = Broker(self._containers, self._run.directory).__enter__()
 
     def _say(self, line: str, **markup: bool) -> None:
         self._terminal.ensure_newline()
@@ -488,6 +486,10 @@ class Controller:
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
         """With xdist, the first worker to have collected tells which tests there are."""
         self.prepare(ids)
+        if self._containers and self._broker is None:
+            from harness.broker import Broker
+
+            self._broker = Broker(self._containers, self._run.directory).__enter__()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
-from harness.check import ahead
+from harness.check import unpacking
 from harness.check.target import MAX_SOURCE, Draft, Target, may_be_elf, place
 from harness.errors import TargetError
 
@@ -106,7 +106,7 @@ def _add(draft: Draft, archive: zipfile.ZipFile, path: Path, file: os.stat_resul
 def _chunks(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: os.stat_result
 ) -> Iterator[Iterator[bytes]]:
-    """What is in a member, in the pieces that :func:`ahead.unpacked` makes.
+    """What is in a member, in the pieces that :func:`unpacking.unpacked` makes.
 
     zipfile finds the bytes, and does no more: it takes half as long again to unpack them, for
     copies and for a checksum that says nothing unless all is read.
@@ -119,14 +119,14 @@ def _chunks(
         if info.compress_type == zipfile.ZIP_STORED:
             yield _stored(raw)
             return
-        begun = ahead.begun(file, info.header_offset, info.compress_size)
-        with closing(begun or ahead.unpacked(raw.read1)) as chunks:
+        begun = unpacking.begun(file, info.header_offset, info.compress_size)
+        with closing(begun or unpacking.unpacked(raw.read1)) as chunks:
             yield chunks
 
 
 def _stored(raw: IO[bytes]) -> Iterator[bytes]:
-    yield raw.read(ahead.FIRST)
-    while chunk := raw.read(ahead.CHUNK):
+    yield raw.read(unpacking.FIRST)
+    while chunk := raw.read(unpacking.CHUNK):
         yield chunk
 
 
@@ -258,15 +258,15 @@ class _Member:
 
     def _piece(self, start: int, end: int) -> bytes:
         """Part of what is kept in memory, from a place on, as far as one chunk has it."""
-        if start < ahead.FIRST:
+        if start < unpacking.FIRST:
             return self._head[0][start:end]
-        number, at = divmod(start - ahead.FIRST, ahead.CHUNK)
+        number, at = divmod(start - unpacking.FIRST, unpacking.CHUNK)
         return self._head[1 + number][at : at + end - start]
 
     def _unpack(self, end: int) -> None:
         while self._have < min(end, self._size):
             chunk = next(self._chunks, b"")[: self._size - self._have]
-            if len(chunk) < (ahead.CHUNK if self._have else ahead.FIRST):
+            if len(chunk) < (unpacking.CHUNK if self._have else unpacking.FIRST):
                 self._size = self._have + len(chunk)
             if self._have + len(chunk) == self._size:
                 self._verify(chunk)
@@ -294,7 +294,7 @@ class _Member:
             found = zlib.crc32(chunk, found)
         if self._tail is not None:
             self._tail.seek(0)
-            while chunk := self._tail.read(ahead.CHUNK):
+            while chunk := self._tail.read(unpacking.CHUNK):
                 found = zlib.crc32(chunk, found)
         if zlib.crc32(last, found) != self._checksum:
             raise zipfile.BadZipFile(f"Bad CRC-32 for file {self._name!r}")

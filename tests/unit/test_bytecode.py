@@ -147,9 +147,9 @@ def link(name: str, target: str) -> tarfile.TarInfo:
         "site/other/__pycache__/mod.cpython-313.pyc",
         "site/../../__pycache__/mod.cpython-313.pyc",
         "site/link/__pycache__/mod.cpython-313.pyc",
-        link("site/pkg/__pycache__/mod.cpython-313.pyc", "/etc/passwd"),
+        link("site/pkg/__pycache__/linked.cpython-313.pyc", "/etc/passwd"),
     ],
-    ids=str,
+    ids=lambda member: getattr(member, "name", member),
 )
 def test_nothing_else_of_a_container_is_taken(
     member: tarfile.TarInfo | str, tree: Path, engine: FakeEngine, tmp_path: Path

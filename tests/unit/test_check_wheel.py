@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import cache
-from harness.check import ahead, targets, wheel
+from harness.check import targets, unpacking, wheel
 from harness.check.target import SCRIPTS, SITE, VENV, Target, may_be_elf, place
 from harness.errors import ExitCode, TargetError
 from harness.loader.objects import AARCH64, X86_64, Object, Unloadable
@@ -77,11 +77,11 @@ def answer(path: Path) -> Target | TargetError:
 
     plain = one()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ahead, "LEAST", 0)
-        ahead.begin([str(path)])
+        patch.setattr(unpacking, "LEAST", 0)
+        unpacking.begin([str(path)])
         begun = one()
-    while ahead._begun:
-        ahead._begun.popitem()[1].close()
+    while unpacking._begun:
+        unpacking._begun.popitem()[1].close()
     if isinstance(plain, TargetError):
         assert isinstance(begun, TargetError)
         assert str(begun) == str(plain)
@@ -543,8 +543,8 @@ def test_any_part_of_a_member_is_what_it_is_in_the_file(
         tempfile.TemporaryDirectory() as folder,
     ):
         patch.setenv(cache.LOCATION_VARIABLE, folder)
-        patch.setattr(ahead, "FIRST", 16)
-        patch.setattr(ahead, "CHUNK", 64)
+        patch.setattr(unpacking, "FIRST", 16)
+        patch.setattr(unpacking, "CHUNK", 64)
         patch.setattr(wheel, "IN_MEMORY", in_memory)
         budget = wheel._Budget(Path("x"), 1 << 20)
         info, file = archive.getinfo("x.so"), Path().stat()

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.check import ahead, command, wheel
+from harness.check import command, unpacking, wheel
 from tests.unit.test_check_wheel import NAME, module
 
 PROGRAM = Path(sys.executable).parent / "pbs-matrix"
@@ -26,8 +26,8 @@ PROGRAM = Path(sys.executable).parent / "pbs-matrix"
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     yield
-    while ahead._begun:
-        ahead._begun.popitem()[1].close()
+    while unpacking._begun:
+        unpacking._begun.popitem()[1].close()
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def in_turns(content: bytes, sizes: list[int]) -> Callable[[int], bytes]:
     return lambda _: stream.read(next(turns))
 
 
-def begun(path: Path) -> ahead.Ahead | None:
+def begun(path: Path) -> unpacking.Ahead | None:
     """What was begun of a wheel's largest library, as who reads the wheel would ask for it."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo("s/_large.so")
-    return ahead.begun(path.stat(), info.header_offset, info.compress_size)
+    return unpacking.begun(path.stat(), info.header_offset, info.compress_size)
 
 
 @given(
@@ -71,10 +71,10 @@ def test_what_is_unpacked_is_what_was_packed_in_whole_pieces(
     packed = deflated(content)
     cut = data.draw(st.integers(0, len(packed)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ahead, "FIRST", 16)
-        patch.setattr(ahead, "CHUNK", 64)
+        patch.setattr(unpacking, "FIRST", 16)
+        patch.setattr(unpacking, "CHUNK", 64)
         for end in (len(packed), cut):
-            found = [*ahead.unpacked(in_turns(packed[:end], sizes))]
+            found = [*unpacking.unpacked(in_turns(packed[:end], sizes))]
             whole = b"".join(found)
             assert content.startswith(whole)
             assert whole == content or end < len(packed)
@@ -86,29 +86,29 @@ def test_the_largest_library_is_begun_and_who_reads_the_wheel_takes_it(
     large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = wheel.read(large)
-    ahead.begin(["-q", str(large)])
-    (made,) = ahead._begun.values()
+    unpacking.begin(["-q", str(large)])
+    (made,) = unpacking._begun.values()
     taken = []
-    take = ahead.Ahead.__next__
+    take = unpacking.Ahead.__next__
 
-    def noted(self: ahead.Ahead) -> bytes:
+    def noted(self: unpacking.Ahead) -> bytes:
         taken.append(self)
         return take(self)
 
-    monkeypatch.setattr(ahead.Ahead, "__next__", noted)
+    monkeypatch.setattr(unpacking.Ahead, "__next__", noted)
     assert wheel.read(large) == plain
     assert {*taken} == {made}
-    assert not ahead._begun
+    assert not unpacking._begun
     # It is not unpacked any further.
     assert not made._is_wanted
 
 
 def test_it_is_taken_once_and_of_that_file_alone(large: Path) -> None:
     """One that was changed meanwhile is read anew."""
-    ahead.begin([str(large)])
+    unpacking.begin([str(large)])
     os.utime(large, ns=(1, 1))
     assert begun(large) is None
-    ahead.begin([str(large)])
+    unpacking.begin([str(large)])
     assert begun(large) is not None
     assert begun(large) is None
 
@@ -116,8 +116,8 @@ def test_it_is_taken_once_and_of_that_file_alone(large: Path) -> None:
 def test_the_thread_stops_at_its_limit_and_the_reader_goes_on_from_there(
     large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead, "MOST", 1 << 20)
-    ahead.begin([str(large)])
+    monkeypatch.setattr(unpacking, "MOST", 1 << 20)
+    unpacking.begin([str(large)])
     found = begun(large)
     assert found is not None
     assert found._thread is not None
@@ -134,8 +134,8 @@ def test_damage_shows_where_it_is_and_not_before(
         yield b"good"
         raise zlib.error("bad")
 
-    monkeypatch.setattr(ahead, "unpacked", damaged)
-    ahead.begin([str(large)])
+    monkeypatch.setattr(unpacking, "unpacked", damaged)
+    unpacking.begin([str(large)])
     found = begun(large)
     assert found is not None
     assert next(found) == b"good"
@@ -162,10 +162,10 @@ def test_nothing_is_begun_of_what_is_no_wheel_or_an_odd_one(large: Path, tmp_pat
         names.append(f"{number}.whl")
         (tmp_path / names[-1]).write_bytes(odd)
     for name in names:
-        ahead.begin([str(tmp_path / name)])
-        assert not ahead._begun
-    ahead.begin(["markupsafe", "-q"])
-    assert not ahead._begun
+        unpacking.begin([str(tmp_path / name)])
+        assert not unpacking._begun
+    unpacking.begin(["markupsafe", "-q"])
+    assert not unpacking._begun
 
 
 # What makes a check fast: counted in modules, since seconds are the machine's business.
@@ -203,8 +203,8 @@ def test_a_check_loads_what_it_needs_and_no_more(large: Path) -> None:
 
 def test_the_thread_begins_before_most_is_loaded(large: Path) -> None:
     program = (
-        "import sys; from harness.check import ahead; begin = ahead.begin; "
-        "ahead.begin = lambda names: (print(*sys.modules, file=sys.stderr), begin(names)); "
+        "import sys; from harness.check import unpacking; begin = unpacking.begin; "
+        "unpacking.begin = lambda names: (print(*sys.modules, file=sys.stderr), begin(names)); "
         f"sys.argv = ['', 'check', {str(large)!r}]; from harness.front import main; main()"
     )
     done = subprocess.run(
@@ -218,7 +218,7 @@ def test_the_thread_begins_before_most_is_loaded(large: Path) -> None:
     assert done.returncode == 1
     assert "FAILS" in done.stdout
     loaded = {*done.stderr.split()}
-    assert "harness.check.ahead" in loaded
+    assert "harness.check.unpacking" in loaded
     assert not NOT_YET & loaded
 
 
