@@ -55,6 +55,14 @@ class _Place:
         self.asking = 0
         self.used = 0.0
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its container has ended by itself, having been idle, say."""
+        its = self.agent
+        if its is None or not its.done() or its.cancelled() or its.exception() is not None:
+            return False
+        return its.result().is_over
+
 
 class Containers:
     """The containers of one run.
@@ -135,7 +143,7 @@ class Containers:
         place = self._places[question.environment]
         if question.fresh:
             return self._ask_alone(question, place)
-        # A container may have ended by itself just now, having been idle; a second one will not.
+        # A container may end by itself just now; a second one will not.
         for last in (False, True):
             with self._using(place) as its:
                 try:
@@ -226,6 +234,8 @@ class Containers:
         """The agent of an environment, started if need be, and left alone meanwhile."""
         with self._changed:
             self._require_open()
+            if place.has_ended:
+                place.agent = None
             if place.agent is None:
                 self._make_room()
             coming = place.agent or self._begin(place)

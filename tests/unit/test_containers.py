@@ -578,3 +578,13 @@ def test_whoever_wants_to_look_into_a_container_gets_it(engine: FakeEngine, pool
     found: Any = its.container(cell_in("a").environment.id)
     assert found is engine.agents[0].container
     assert engine.alive == ["a"]
+
+
+def test_a_container_that_has_ended_is_not_looked_into(engine: FakeEngine, pool: Pool) -> None:
+    """Nobody has asked for longer than it idles, and somebody wants it now."""
+    its = pool("a")
+    name = cell_in("a").environment.id
+    first: Any = its.container(name)
+    engine.agents[0].is_over = True
+    assert its.container(name) is not first
+    assert engine.said.count("start a") == 2
