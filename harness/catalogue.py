@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from harness import cache, downloads, network, published, releases, tools
+from harness import cache, downloads, network, published, releasechoice, releases, tools
 from harness.downloads import Document, Patience
 from harness.errors import FetchError, HarnessError, SelectionError
 from harness.flavours import Flavour
@@ -163,12 +163,14 @@ def resolve(choice: str, listed: Sequence[Release]) -> tuple[str, ...]:
         later = {end for end in ends if end not in tags and _is_later(end, tags)}
         tags, there = [*tags, *sorted(later)], [*there, *sorted(later)]
     try:
-        named = {end: releases.choose(end, there if _is_latest(end) else tags)[0] for end in ends}
+        named = {
+            end: releasechoice.choose(end, there if _is_latest(end) else tags)[0] for end in ends
+        }
         if ".." not in choice:
             return (named[choice],)
         first, _, last = choice.partition("..")
         asked = f"{named.get(first, '')}..{named.get(last, '')}"
-        if found := tuple(tag for tag in releases.choose(asked, tags) if tag in there):
+        if found := tuple(tag for tag in releasechoice.choose(asked, tags) if tag in there):
             return found
         raise LookupError("nothing that is there lies in it")
     except LookupError as error:
@@ -422,7 +424,7 @@ def _is_later(tag: str, tags: Sequence[str]) -> bool:
 
 
 def _is_latest(end: str) -> bool:
-    return releases.LATEST.fullmatch(end) is not None
+    return releasechoice.LATEST.fullmatch(end) is not None
 
 
 def _defaults(lock: Lock) -> Iterator[str]:

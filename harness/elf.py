@@ -13,7 +13,6 @@ import os
 import struct
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -486,15 +485,14 @@ def is_extension_module(reader: Reader, stem: str) -> bool:
     return reader.defines(name) or reader.defines(name.replace("PyInit", "PyModExport", 1))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dynamic:
+class Dynamic(NamedTuple):
     """What a shared object asks of the loader and of CPython."""
 
     needed: tuple[str, ...] = ()
     """DT_NEEDED, in order."""
     code_address: int = 0
     """The lowest virtual address of what is mapped to be run, which nobody does to read it."""
-    c_api_slots: Mapping[str, int] = field(default_factory=dict)
+    c_api_slots: Mapping[str, int] = {}
     """Where it keeps the address of each name of the C API that it takes from elsewhere.
 
     Name → virtual address, to which the loader adds what it has moved the file by.

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from harness import releases
+from harness import releasechoice, releases
 from harness.errors import ConfigurationError, SelectionError
 from harness.lock import Lock, LockedUv
 from harness.matrix import DEFAULT, Axes, Inclusion, Matrix
@@ -64,7 +64,7 @@ def by_ids(
     found = _picked(wanted, closed, there)
     missing = [name for name in wanted if name not in found]
     pairs = {(m["uv"], m["release"]) for name in missing for m in _PARTS.finditer(name)}
-    if pairs := {(u, r) for u, r in pairs if releases.is_plausible(r)}:
+    if pairs := {(u, r) for u, r in pairs if releasechoice.is_plausible(r)}:
         if unknown := sorted({u for u, _ in pairs if u not in there.uv}):
             from harness import locking  # late: it asks the package index
 
@@ -170,7 +170,7 @@ def _names(matrix: Matrix, lock: Lock) -> Names:
 
     def chosen(choice: str) -> tuple[str, ...]:
         try:
-            return releases.choose(choice, known)
+            return releasechoice.choose(choice, known)
         except LookupError:
             return ()
 
@@ -180,7 +180,7 @@ def _names(matrix: Matrix, lock: Lock) -> Names:
 def _closed(matrix: Matrix, uv: Iterable[str], tags: Iterable[str]) -> Matrix:
     """The matrix with these uv versions and releases where it has names such as ``latest``."""
     uv = tuple(sorted(uv))
-    there = {"uv": uv, "releases": tuple(sorted(filter(releases.is_plausible, tags)))}
+    there = {"uv": uv, "releases": tuple(sorted(filter(releasechoice.is_plausible, tags)))}
 
     def closed(axes: _Model) -> _Model:
         update = {}

@@ -80,7 +80,7 @@ def foresee(cell: Cell, prepared: Prepared, loader: Loader | None = None) -> For
     def predicted(*further: str) -> Prediction:
         modules = (Open(name=place + path) for path in (*opened, *further))
         opens = [*_preloaded(cell, home, files), *modules]
-        return predict(loader or Glibc(), replace(system, files=files), program, variables, opens)
+        return predict(loader or Glibc(), system._replace(files=files), program, variables, opens)
 
     return Foreseen(
         prediction=predicted(),

@@ -16,7 +16,7 @@ from harness import buildsystem, extensions, index, tools, uvbinary
 from harness.lock import Lock, LockedDefault, LockedUv, LockedWheel
 from harness.matrix import Matrix
 from harness.platforms import Platform
-from harness.releases import LATEST
+from harness.releasechoice import LATEST
 
 
 def make(matrix: Matrix, say: Callable[[str], None], *, beside: Path) -> Lock:

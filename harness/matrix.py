@@ -27,7 +27,8 @@ from harness.flavours import Flavour
 from harness.outcome import Reason
 from harness.pins import pinned
 from harness.platforms import Platform
-from harness.releases import LinkModel, ReleaseRange, check_choice
+from harness.releasechoice import ReleaseRange, check_choice
+from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.sources import Source
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from harness import releases
+from harness import releasechoice, releases
 from harness.errors import ConfigurationError, SelectionError
 from harness.flavours import Flavour
 from harness.lock import Lock, LockedDefault
@@ -231,7 +231,7 @@ class Names:
         """The releases that a choice names; by the table of releases if nothing else was found."""
         if choice in self.releases:
             return self.releases[choice]
-        return releases.choose(choice, tuple(releases.commit_dates()))
+        return releasechoice.choose(choice, tuple(releases.commit_dates()))
 
 
 def plan(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.loader.process import Loader, Process, Search, System, Variables
+from harness.loader.process import Loader, Search, System, Variables, importer
 from harness.outcome import Reason
-from harness.releases import LIBPYTHON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +87,3 @@ def predict(
         search=failure,
         searches=tuple(searches),
     )
-
-
-def importer(process: Process) -> int:
-    """Number of the object that opens extension modules: the program, or the libpython it needs.
-
-    Asked right after the start: a libpython that is mapped later runs nothing.
-    """
-    needed = {posixpath.basename(name) for name in process.mapped[0].object.needed}
-    for number, mapped in enumerate(process.mapped):
-        name = posixpath.basename(mapped.path)
-        if name.startswith(LIBPYTHON) and name in needed:
-            return number
-    return 0

@@ -8,7 +8,7 @@ from harness.errors import ConfigurationError
 from harness.lock import Lock
 from harness.matrix import Axes, Inclusion, Matrix
 from harness.plan import Cell, Selection, plan
-from harness.releases import check_choice
+from harness.releasechoice import check_choice
 from harness.resolution import Resolution
 
 

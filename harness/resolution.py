@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from harness import mirror as mirrors
-from harness import releases
+from harness import releasechoice, releases
 from harness.errors import FetchError, HarnessError, SelectionError
 from harness.lock import Lock, LockedUv
 from harness.matrix import DEFAULT, Axes, Matrix
 from harness.mirror import SUMS, Mirror
 from harness.plan import Names
-from harness.releases import LATEST
+from harness.releasechoice import LATEST
 from harness.sources import AUTO, Source
 
 Entries = Sequence[Axes | Matrix]
@@ -163,7 +163,7 @@ def _uv_versions(
     found = {}
     for name in asked:
         try:
-            (found[name],) = releases.choose(name, there)
+            (found[name],) = releasechoice.choose(name, there)
         except LookupError as error:
             raise SelectionError(
                 f"uv {name}: {error}", advice=f"The newest is {there[-1] if there else 'none'}."
@@ -183,7 +183,7 @@ def _releases(
         return {}
     table = tuple(releases.commit_dates())
     if all(_is_closed(choice, table) for choice in choices):
-        return {choice: releases.choose(choice, table) for choice in choices}
+        return {choice: releasechoice.choose(choice, table) for choice in choices}
     from harness import catalogue  # late: it may ask the network
 
     listing = catalogue.known(place, offline=offline, beside=lock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from harness.loader.files import Files
 from harness.loader.objects import Object
@@ -19,8 +19,7 @@ MANY = 6
 """Default directories beyond which their names help nobody."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """What a search happened in, as far as words about it need that."""
 
     files: Files
@@ -31,7 +30,7 @@ class Setting:
     """What to call it in the middle of a sentence; a program that embeds Python has a name."""
     label: str = ""
     """What to call this interpreter of all, such as its release."""
-    variables: Variables = field(default_factory=Variables)
+    variables: Variables = Variables()
     system: str | None = None
     """What to say of ld.so.cache and the default directories where they only stand for other
     machines', such as "It is not among the libraries that every system has"."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from harness import cache, catalogue, index, locking, releases, trial
+from harness import cache, catalogue, index, locking, releasechoice, releases, trial
 from harness.bisection.model import Axis, Candidate, Inquiry
 from harness.bisection.search import Direction
 from harness.errors import ConfigurationError, SelectionError
@@ -153,7 +153,7 @@ def releases_between(
         tags, said = tuple(release.tag for release in there), listing.said
         dates = {r.tag: r.commit_date if r.is_dated else None for r in there}
     try:
-        chosen = releases.choose(f"{first or ''}..{last or ''}", tags)
+        chosen = releasechoice.choose(f"{first or ''}..{last or ''}", tags)
     except LookupError as error:
         raise SelectionError(
             str(error), advice="`pbs-matrix releases --all` lists what there is."
@@ -165,7 +165,7 @@ def uvs_between(first: str | None, last: str | None) -> tuple[Candidate, ...]:
     """The uv versions of the package index from one to another."""
     there = [v for v in index.candidates("uv") if Version(v) >= OLDEST_UV]
     try:
-        chosen = releases.choose(f"{first or ''}..{last or ''}", there)
+        chosen = releasechoice.choose(f"{first or ''}..{last or ''}", there)
     except LookupError as error:
         raise SelectionError(
             str(error).replace("release", "uv"),

@@ -6,7 +6,7 @@ says what to do, and ``report``, ``jsonreport``, ``sarif`` and ``workflow`` prin
 needs an engine but ``confirmation``.
 
 A check is over in the time that it takes to load some large packages. So a process loads what it
-needs and no more, ``unpacking`` begins meanwhile on the largest library, and what is plain and
-comes in small numbers is a NamedTuple: to make a class of it takes a fifth of what a dataclass
-does.
+needs and no more, ``unpacking`` begins meanwhile on the largest library, and nothing that a check
+loads, the loader's rules included, is a dataclass: to make a class of a NamedTuple takes a fifth of
+that, and needs no ``inspect``.
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from enum import StrEnum
 from functools import cache
 from typing import NamedTuple, assert_never
@@ -153,16 +152,16 @@ def files(build: Build) -> Files:
     match build.link_model:
         case LinkModel.SHARED:
             program = (
-                replace(program, needed=(beside, *needs_libc))
+                program._replace(needed=(beside, *needs_libc))
                 if libc is Libc.GLIBC
-                else replace(program, needed=(soname, *needs_libc), runpath="$ORIGIN/../lib")
+                else program._replace(needed=(soname, *needs_libc), runpath="$ORIGIN/../lib")
             )
         case LinkModel.STATIC:
             pass
         case LinkModel.STATIC_RUNPATH:
-            program = replace(program, runpath="$ORIGIN/../lib")
+            program = program._replace(runpath="$ORIGIN/../lib")
         case LinkModel.STATIC_RPATH:
-            program = replace(program, rpath="$ORIGIN/../lib")
+            program = program._replace(rpath="$ORIGIN/../lib")
         case _:
             assert_never(build.link_model)
     found: dict[str, Object | Unloadable] = {
@@ -172,9 +171,9 @@ def files(build: Build) -> Files:
     if "d" not in build.python.flags:
         stable = Object(architecture=architecture, soname="libpython3.so", needed=(soname,))
         found[f"{HOME}/lib/libpython3.so"] = (
-            replace(stable, needed=(beside,))
+            stable._replace(needed=(beside,))
             if libc is Libc.GLIBC
-            else replace(stable, runpath="$ORIGIN/../lib")
+            else stable._replace(runpath="$ORIGIN/../lib")
         )
     links = {
         f"{HOME}/bin/python3": f"python{build.python}",

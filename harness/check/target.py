@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from harness import elf, imports
 from harness.imports import INIT, Source
@@ -55,8 +55,7 @@ MAX_NOTES = 20
 """Notes of one target; of a thousand names that are wrong, some tell what is the matter."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Module:
+class Module(NamedTuple):
     """An extension module: a file that Python opens."""
 
     name: str
@@ -67,15 +66,14 @@ class Module:
     """Of its file name, such as ``.cpython-313t-x86_64-linux-gnu.so`` or ``.abi3.so``."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
+class Target(NamedTuple):
     """Files to be checked, as they would lie in a venv, and what they are for."""
 
     name: str
     """For people: the wheel's file name, the distribution's name and version, or the path."""
     files: Files
     """Every ELF file below :data:`VENV`, and every link between them."""
-    others: Files = field(default_factory=Files)
+    others: Files = Files()
     """What else lies in the same environment: found where it is needed, and not judged here."""
     modules: tuple[Module, ...] = ()
     """In the order in which they are looked at."""
@@ -92,7 +90,7 @@ class Target:
     """Whether it is built for musl and not for glibc: by its tags, else by what it needs."""
     notes: tuple[str, ...] = ()
     """Oddities worth a line: links that lead out, names that an installer would refuse, …."""
-    unreadable: dict[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = {}
     """Files that should have been ELF and are not, or are damaged: path → what is wrong."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +12,7 @@ from harness.check import baseline, builds, pythons
 from harness.check.builds import Build, Era, Libc, Machine, Python
 from harness.check.target import SCRIPTS, SITE, Module, Target
 from harness.loader.objects import Object
-from harness.loader.process import Answer, Process, Search, System, Variables
-from harness.prediction import importer
+from harness.loader.process import Answer, Process, Search, System, Variables, importer
 from harness.releases import LinkModel
 
 if TYPE_CHECKING:
@@ -292,7 +290,7 @@ class _Checker:
         """The modules that a real interpreter does not import on this machine."""
         modules = [module for module in self.modules if pythons.loads(here.python, module.suffix)]
         found = here.system(self.needed)
-        system = replace(found, files=found.files | self.all)
+        system = found._replace(files=found.files | self.all)
         setting = why.Setting(
             files=system.files, program=here.program, variables=here.variables, called=called
         )
@@ -362,7 +360,7 @@ class _Checker:
             if any(baseline.is_libpython(search.name) for search in answer.searches):
                 self.embedding.append(path)
             if answer.failure:
-                setting = replace(self._setting(system, path, ""), program_name=f"`{called(path)}`")
+                setting = self._setting(system, path, "")._replace(program_name=f"`{called(path)}`")
                 failures.append(
                     Failure(
                         role=Role.PROGRAM,

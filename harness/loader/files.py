@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from harness.loader.objects import Object, Unloadable
 
@@ -27,17 +27,18 @@ class Nowhere(StrEnum):
     TOO_LONG = "File name too long"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Files:
-    """Regular files and symbolic links by absolute path; most directories follow from them."""
-
-    files: Mapping[str, Object | Unloadable] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
+class _Files(NamedTuple):
+    files: Mapping[str, Object | Unloadable] = {}
+    links: Mapping[str, str] = {}
     """Where each link points, as it stands there."""
-    twins: Mapping[str, str] = field(default_factory=dict)
+    twins: Mapping[str, str] = {}
     """Hard links: another path of the same file, the same one for all of them."""
     folders: frozenset[str] = frozenset()
     """Directories that nothing else here tells of."""
+
+
+class Files(_Files):  # a class of its own, since a NamedTuple has no room for what it keeps
+    """Regular files and symbolic links by absolute path; most directories follow from them."""
 
     @cached_property
     def directories(self) -> frozenset[str]:

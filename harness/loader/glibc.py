@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from harness.loader.files import Nowhere
 from harness.loader.objects import Architecture, Object, Unloadable
@@ -40,8 +40,7 @@ ENDS_A_PATH = frozenset({Nowhere.LOOP, Nowhere.TOO_LONG})
 """After which the rest of a search path is not looked at; the next one is."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Glibc:
+class Glibc(NamedTuple):
     """The rules; their members are there for tests, which change one and see who notices."""
 
     order: tuple[Step, ...] = ORDER
@@ -90,7 +89,7 @@ class Glibc:
             failure = search if number is None else None
             return Answer(process=mapped, searches=(search,), failure=failure, opened=number)
         answer = self._add_dependencies(mapped, [number], [search], before=process)
-        return answer if answer.failure else replace(answer, opened=number)
+        return answer if answer.failure else answer._replace(opened=number)
 
     def _add_dependencies(
         self, process: Process, roots: Sequence[int], searches: list[Search], *, before: Process
@@ -125,7 +124,7 @@ class Glibc:
         search = Search(name=name, needed_by=process.mapped[owner].path)
         for number, mapped in enumerate(process.mapped):
             if self.loaded_names_count and (name in mapped.names or name == mapped.object.soname):
-                search = replace(search, looks=(Look(step=Step.LOADED),), found=mapped.path)
+                search = search._replace(looks=(Look(step=Step.LOADED),), found=mapped.path)
                 return process.known_as(number, name), number, search
         looks: list[Look] = []
         passed_over: list[tuple[str, str]] = []
@@ -143,17 +142,17 @@ class Glibc:
                     break
             if path is not None:
                 break
-        search = replace(search, looks=tuple(looks), passed_over=tuple(passed_over), found=path)
+        search = search._replace(looks=tuple(looks), passed_over=tuple(passed_over), found=path)
         if path is None:
             problem = OTHER_CLASS.get(_own(process).bits) if is_other_class else None
-            return process, None, replace(search, problem=problem)
+            return process, None, search._replace(problem=problem)
         if isinstance(content, Unloadable):
-            return process, None, replace(search, problem=content.problem)
+            return process, None, search._replace(problem=content.problem)
         mapped_before = _same_file(process, path)
         if mapped_before is not None:
             return process.known_as(mapped_before, name), mapped_before, search
         if content is not None and content.is_program:
-            return process, None, replace(search, problem=IS_PROGRAM)
+            return process, None, search._replace(problem=IS_PROGRAM)
         return process.adding(path, (name, path), loader), len(process.mapped), search
 
     def _places(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from harness.loader.files import MAX_NAME, Nowhere
 from harness.loader.objects import Object, Unloadable
@@ -42,8 +42,7 @@ ENDS_THE_SEARCH = frozenset({Nowhere.LOOP})
 """After which no other directory is looked into, not even those of the steps that follow."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Musl:
+class Musl(NamedTuple):
     """The rules; its member is there for tests, which change it and see who notices."""
 
     rpath_is_inherited: bool = True
@@ -69,7 +68,7 @@ class Musl:
             failure = search if number is None else None
             return Answer(process=mapped, searches=(search,), failure=failure, opened=number)
         answer = self._add_dependencies(mapped, number, [search], before=process)
-        return answer if answer.failure else replace(answer, opened=number)
+        return answer if answer.failure else answer._replace(opened=number)
 
     def _add_dependencies(
         self, process: Process, first: int, searches: list[Search], *, before: Process
@@ -94,10 +93,10 @@ class Musl:
         interpreter = process.mapped[0].object.interpreter or "/lib/ld-musl.so.1"
         if RESERVED.match(name) or name == interpreter:
             process, number = _itself(process, interpreter)
-            return process, number, replace(search, looks=(LOADED,), found=interpreter)
+            return process, number, search._replace(looks=(LOADED,), found=interpreter)
         for number, mapped in enumerate(process.mapped):
             if "/" not in name and name in mapped.names:
-                return process, number, replace(search, looks=(LOADED,), found=mapped.path)
+                return process, number, search._replace(looks=(LOADED,), found=mapped.path)
         looks: list[Look] = []
         path: str | None = None
         content: Object | Unloadable | Nowhere = Nowhere.MISSING
@@ -106,19 +105,19 @@ class Musl:
             for candidate in candidates:
                 content = process.reach(candidate)
                 if content in ENDS_THE_SEARCH:
-                    return process, None, replace(search, looks=tuple(looks))
+                    return process, None, search._replace(looks=tuple(looks))
                 if content is Nowhere.DIRECTORY or not isinstance(content, Nowhere):
                     path = candidate
                     break
             if path is not None:
                 break
-        search = replace(search, looks=tuple(looks), found=path)
+        search = search._replace(looks=tuple(looks), found=path)
         if path is None:
             return process, None, search
         if not isinstance(content, Object):
             # Without a look at e_machine; a file for another one seldom comes so far.
             problem = content if content is Nowhere.DIRECTORY else NOT_LOADABLE
-            return process, None, replace(search, problem=str(problem))
+            return process, None, search._replace(problem=str(problem))
         identity = process.identity(path)
         searched = "/" not in name
         for number, mapped in enumerate(process.mapped):
@@ -171,7 +170,7 @@ def _itself(process: Process, path: str) -> tuple[Process, int]:
         names=frozenset(),
         loader=None,
     )
-    return replace(process, mapped=(*process.mapped, itself)), len(process.mapped)
+    return process._replace(mapped=(*process.mapped, itself)), len(process.mapped)
 
 
 def _search_path(mapped: Mapped, *, is_program: bool) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -20,8 +19,7 @@ X86_64 = Architecture(62, 64)
 AARCH64 = Architecture(183, 64)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Object:
+class Object(NamedTuple):
     """The part of a file's dynamic section that decides where libraries are looked for."""
 
     architecture: Architecture
@@ -39,8 +37,7 @@ class Object:
     """Whether it is run rather than loaded."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unloadable:
+class Unloadable(NamedTuple):
     """A file with the right name that no loader takes."""
 
     problem: str

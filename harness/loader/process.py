@@ -5,26 +5,23 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from harness.loader.files import Files, Nowhere
 from harness.loader.objects import Object, Unloadable
+from harness.releases import LIBPYTHON
 
 MAX_DIGITS = 10
 """Of a number in a name that is compared by its value."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class System:
-    """What is the same for every process: the files, and what the loader was built with."""
-
+class _System(NamedTuple):
     files: Files
     directories: tuple[str, ...]
     """Where the loader looks by default, in order."""
-    cache: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cache: Mapping[str, tuple[str, ...]] = {}
     """ld.so.cache, for this architecture: name → paths, the preferred one first."""
     subdirectories: tuple[str, ...] = ()
     """Looked into before each directory itself: ``glibc-hwcaps/x86-64-v3``, …, for this CPU."""
@@ -32,6 +29,10 @@ class System:
     """What $LIB stands for."""
     platform: str = ""
     """What $PLATFORM stands for; empty where the loader has nothing for it."""
+
+
+class System(_System):  # a class of its own, since a NamedTuple has no room for what it keeps
+    """What is the same for every process: the files, and what the loader was built with."""
 
     def cached(self, name: str) -> str | None:
         """The path that the loader finds for a name in ld.so.cache.
@@ -59,8 +60,7 @@ def _by_value(name: str) -> tuple[str | int, ...]:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variables:
+class Variables(NamedTuple):
     """A process's environment, as far as a loader reads it.
 
     A set-user-ID program ignores both; Python is none.
@@ -88,8 +88,7 @@ class Step(StrEnum):
     DEFAULT = "default"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """One place that a search looked into, or could have and did not."""
 
     step: Step
@@ -104,8 +103,7 @@ class Look:
     """Why the place does not count here, such as a DT_RUNPATH beside a DT_RPATH."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Search:
+class Search(NamedTuple):
     """A name, on whose behalf it was looked for, and what came of it."""
 
     name: str
@@ -131,8 +129,7 @@ class Search:
         return tuple(directory for look in self.looks for directory in look.directories)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mapped:
+class Mapped(NamedTuple):
     """A file in a process."""
 
     path: str
@@ -151,8 +148,7 @@ class Mapped:
     """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Process:
+class Process(NamedTuple):
     """What is mapped, in order; the program is the first."""
 
     system: System
@@ -195,23 +191,22 @@ class Process:
             names=frozenset(names),
             loader=loader,
         )
-        return replace(self, mapped=(*self.mapped, new))
+        return self._replace(mapped=(*self.mapped, new))
 
     def known_as(self, number: int, *names: str) -> Process:
         """The same, where an object has further names."""
         one = self.mapped[number]
         if one.names.issuperset(names):
             return self
-        known = replace(one, names=one.names.union(names))
-        return replace(self, mapped=(*self.mapped[:number], known, *self.mapped[number + 1 :]))
+        known = one._replace(names=one.names.union(names))
+        return self._replace(mapped=(*self.mapped[:number], known, *self.mapped[number + 1 :]))
 
     def undone(self, before: Process) -> Process:
         """The same without what a failed dlopen had added; names found for old objects stay."""
-        return replace(self, mapped=self.mapped[: len(before.mapped)])
+        return self._replace(mapped=self.mapped[: len(before.mapped)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """What a loader did: the process after it, and every search in order.
 
     A failed dlopen leaves the process as it was.
@@ -244,6 +239,19 @@ def begin(program: str, system: System, variables: Variables) -> Process | Answe
         loader=None,
     )
     return Process(system=system, variables=variables, mapped=(main,))
+
+
+def importer(process: Process) -> int:
+    """Number of the object that opens extension modules: the program, or the libpython it needs.
+
+    Asked right after the start: a libpython that is mapped later runs nothing.
+    """
+    needed = {posixpath.basename(name) for name in process.mapped[0].object.needed}
+    for number, mapped in enumerate(process.mapped):
+        name = posixpath.basename(mapped.path)
+        if name.startswith(LIBPYTHON) and name in needed:
+            return number
+    return 0
 
 
 class Loader(Protocol):

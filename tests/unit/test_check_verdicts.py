@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from harness.check import pythons, verdicts
@@ -150,7 +148,7 @@ def test_a_module_that_the_import_does_not_reach_fails_apart() -> None:
     finding = verdicts.check(made)
     assert verdicts_of(finding) == [OK, PART, PART, OK]
     assert {f.module for f in finding.failures} == {"_b"}
-    assert verdicts_of(verdicts.check(replace(made, reached=frozenset({"_b"})))) == [
+    assert verdicts_of(verdicts.check(made._replace(reached=frozenset({"_b"})))) == [
         OK,
         BAD,
         BAD,

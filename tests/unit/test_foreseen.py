@@ -263,8 +263,7 @@ def test_a_plugin_that_the_package_opens_by_itself_is_foreseen_once_it_has(
         sample_cell(),
         STATIC,
         sample=sample,
-        system=replace(
-            SYSTEM,
+        system=SYSTEM._replace(
             files=SYSTEM.files
             | Files(links={"/usr/lib/libhelper.so": "/opt/extensions/sample/site/libhelper.so"}),
         ),

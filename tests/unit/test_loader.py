@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -47,7 +46,7 @@ def library(
 
 def program(*needed: str, rpath: str | None = None, runpath: str | None = None) -> Object:
     plain = library(*needed, rpath=rpath, runpath=runpath)
-    return replace(plain, interpreter=LD_SO, is_program=True)
+    return plain._replace(interpreter=LD_SO, is_program=True)
 
 
 def system(
@@ -308,14 +307,14 @@ def test_tokens(text: str, expanded: str) -> None:
 
 
 def test_a_path_with_a_token_without_a_value_is_left_out() -> None:
-    whole = replace(system({PROGRAM: program(rpath="/a/$PLATFORM:/b")}), platform="")
+    whole = system({PROGRAM: program(rpath="/a/$PLATFORM:/b")})._replace(platform="")
     process = Glibc().start(PROGRAM, whole, Variables()).process
     assert split("/a/$PLATFORM:/b", process, 0) == ("/b",)
 
 
 def test_a_need_with_a_token_without_a_value_is_no_need() -> None:
     """As glibc has it: where it means to give up, it goes on."""
-    whole = replace(system({PROGRAM: program("$PLATFORM/liba.so")}), platform="")
+    whole = system({PROGRAM: program("$PLATFORM/liba.so")})._replace(platform="")
     assert Glibc().start(PROGRAM, whole, Variables()).failure is None
 
 
@@ -340,7 +339,7 @@ def test_an_empty_variable_is_no_directory() -> None:
     content = {PROGRAM: program("liba.so"), "/w/liba.so": library()}
     unset = Variables(library_path="", directory="/w")
     assert missing(start(content, variables=unset)) == "liba.so"
-    assert missing(start(content, variables=replace(unset, library_path=":"))) is None
+    assert missing(start(content, variables=unset._replace(library_path=":"))) is None
 
 
 def test_origin_is_as_it_is_written_but_of_the_program_as_the_kernel_has_it() -> None:
@@ -380,7 +379,7 @@ def test_runpath_is_not_inherited() -> None:
 
 
 def test_a_runpath_hides_the_rpath_of_the_same_object() -> None:
-    both = replace(program("liba.so", rpath="/l"), runpath="/nowhere")
+    both = program("liba.so", rpath="/l")._replace(runpath="/nowhere")
     assert missing(start({PROGRAM: both, "/l/liba.so": library()})) == "liba.so"
 
 
@@ -645,12 +644,12 @@ def musl(
     variables: Variables | None = None,
     links: Mapping[str, str] | None = None,
 ) -> Answer:
-    whole = replace(system(content, links=links), directories=("/lib", "/usr/lib"))
+    whole = system(content, links=links)._replace(directories=("/lib", "/usr/lib"))
     return Musl().start(PROGRAM, whole, variables or Variables())
 
 
 def musl_program(*needed: str, rpath: str | None = None, runpath: str | None = None) -> Object:
-    return replace(program(*needed, rpath=rpath, runpath=runpath), interpreter=MUSL_LD_SO)
+    return program(*needed, rpath=rpath, runpath=runpath)._replace(interpreter=MUSL_LD_SO)
 
 
 def test_musl_inherits_a_runpath_as_well() -> None:
@@ -658,7 +657,7 @@ def test_musl_inherits_a_runpath_as_well() -> None:
 
 
 def test_musl_takes_the_runpath_where_both_are_there() -> None:
-    both = replace(musl_program("liba.so", rpath="/l"), runpath="/m")
+    both = musl_program("liba.so", rpath="/l")._replace(runpath="/m")
     assert missing(musl({PROGRAM: both, "/l/liba.so": library()})) == "liba.so"
 
 
@@ -840,7 +839,7 @@ def check(before: Process, answer: Answer) -> None:
         # Of a program that does not start nothing is left to speak of.
         assert not before.mapped or len(process.mapped) == len(before.mapped)
     for old, new in zip(before.mapped, process.mapped, strict=False):
-        assert replace(new, names=old.names) == old
+        assert new._replace(names=old.names) == old
         assert new.names >= old.names
     for number, mapped in enumerate(process.mapped[len(before.mapped) :], len(before.mapped)):
         assert mapped.loader is None or mapped.loader < number
@@ -855,7 +854,7 @@ def test_every_question_has_an_answer(
 ) -> None:
     """Whatever files, links, names and paths there are: it ends, and what it says is sound."""
     answer = loader.start(PROGRAM, system, variables)
-    check(replace(answer.process, mapped=()), answer)
+    check(answer.process._replace(mapped=()), answer)
     if answer.failure is not None:
         return
     for number, name in enumerate(names):

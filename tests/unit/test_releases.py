@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import releases
-from harness.releases import LinkModel, ReleaseRange, link_model, order
+from harness.releasechoice import ReleaseRange
+from harness.releases import LinkModel, link_model, order
 
 TAGS = list(releases.commit_dates())
 UNKNOWN = "20991231"

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import planning_scale
-from harness import lock, matrix, releases, results
+from harness import lock, matrix, releasechoice, results
 from harness.flavours import Flavour
 from harness.lock import Lock
 from harness.matrix import DEFAULT, Kind, Matrix, Selector
@@ -262,13 +262,13 @@ def test_a_rule_is_asked_of_each_value_once_however_many_cells_there_are(
 ) -> None:
     content, locked = matrix.load(made), lock.load(lock.path_for(made))
     parsed: list[str] = []
-    parse = releases.ReleaseRange.parse
+    parse = releasechoice.ReleaseRange.parse
 
-    def counted(text: str) -> releases.ReleaseRange:
+    def counted(text: str) -> releasechoice.ReleaseRange:
         parsed.append(text)
         return parse(text)
 
-    monkeypatch.setattr(releases.ReleaseRange, "parse", counted)
+    monkeypatch.setattr(releasechoice.ReleaseRange, "parse", counted)
     size = planning_scale.SIZES[2]
     plan(content, locked, profile=size.profile)
     texts = [text for rule in (*content.exclude, *content.expectations) for text in rule.release]

@@ -7,7 +7,6 @@ import posixpath
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
@@ -85,7 +84,7 @@ def with_world(system: System, world: World, changes: Changes) -> System:
     """A system with a world in it."""
     # What the loader compares by value stands side by side, in the order of the file.
     merged = {**changes.cache, **system.cache}
-    return replace(system, files=system.files | files(world, changes), cache=merged)
+    return system._replace(files=system.files | files(world, changes), cache=merged)
 
 
 def _files(kind: Kind, tar: bytes) -> Files:
