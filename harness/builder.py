@@ -48,6 +48,7 @@ from harness import (
     uvbinary,
 )
 from harness.buildsystem import BuildSystem
+from harness.confinement import confinement
 from harness.errors import ConfigurationError, ToolError
 from harness.images import Images
 from harness.loader.objects import Unloadable
@@ -59,7 +60,7 @@ from harness.releases import LinkModel
 RECIPE = 1
 """Counts up whenever this module makes other bytes from the same sources."""
 
-MEMORY = "2g"
+MEMORY = "2GiB"
 LIMIT = 600
 """Seconds that a build may take."""
 
@@ -235,7 +236,7 @@ class Builder:
                 platform=self._host.docker,
                 user="65534:65534",
                 working_dir="/build",
-                **containers.confinement(self._run, self._owner, memory=MEMORY),
+                **confinement(self._run, self._owner, memory=MEMORY),
             )
             try:
                 with _packed_inputs(folder, system, files) as packed:

@@ -19,6 +19,7 @@ import requests
 from docker.errors import DockerException, NotFound
 
 from harness import archives, cache, containers, engine
+from harness.confinement import confinement
 from harness.platforms import Platform
 from harness.question import EXTENSIONS
 
@@ -29,6 +30,8 @@ SECONDS = 600
 """How long it may take."""
 
 MOST_BYTES = 1 << 30
+
+MEMORY = "1GiB"
 
 COMMAND = (
     *("/opt/venv/bin/python", "-I", "-m", "compileall", "-q"),
@@ -86,7 +89,7 @@ def _compile(
     doing: str,
 ) -> None:
     container = client.containers.create(
-        image, list(COMMAND), platform=platform.docker, **containers.confinement(run, owner)
+        image, list(COMMAND), platform=platform.docker, **confinement(run, owner, memory=MEMORY)
     )
     try:
         with tempfile.TemporaryFile() as packed:

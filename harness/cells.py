@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache as cache_in_process
 from pathlib import Path
 from typing import Any
 
-from harness import foreseen, lddebug
+from harness import foreseen, lddebug, signature
 from harness.check import advice, verdicts
 from harness.check.advice import Advice
 from harness.check.baseline import is_libpython
@@ -21,8 +23,12 @@ from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Cell, Interpreter, module_name, tree_name, where
 from harness.prepared import Prepared
-from harness.question import EXTENSIONS, MEMORY, Answers, Finished, Question
+from harness.question import EXTENSIONS, Answers, Finished, Question
+from harness.signature import ANSWERS, FLAKY
 from harness.verdict import judge
+
+AGAIN = 2
+"""How often what was answered in two ways is asked again, in each of the two ways."""
 
 SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 
@@ -55,19 +61,42 @@ def settle(
     """What happened in a cell, and what the loader's rules had foreseen of it.
 
     What nobody expected is asked again as ``fresh``, and that answer counts: a forked interpreter
-    may be quicker, but must not be the reason of anything.
+    may be quicker, but must not be the reason of anything. Where the two differ, both are asked
+    :data:`AGAIN` times more, to tell which of the two ways it is from what comes by chance.
     """
+
+    def ask(fresh: bool) -> Outcome:
+        return observe(cell, prepared, pool, fresh=fresh)
+
     foresight = foreseen.foresee(cell, prepared)
-    outcome = observe(cell, prepared, pool, fresh=fresh)
+    outcome = ask(fresh)
     given = foresight and foresight.given(outcome)
     prediction = given.prediction if given else None
-    if fresh or not judge(outcome, cell.expected, prediction).is_surprise:
+    if not judge(outcome, cell.expected, prediction).is_surprise:
         return outcome, given
-    again = observe(cell, prepared, pool, fresh=True)
-    if (again.reason, again.missing_library) != (outcome.reason, outcome.missing_library):
-        forked = {"reason": outcome.reason, "message": outcome.message}
-        again = replace(again, evidence={**again.evidence, "forked": forked})
+    again = ask(True)
+    if signature.of_outcome(again) != signature.of_outcome(outcome):
+        firsts = [outcome, *(ask(fresh) for _ in range(AGAIN))]
+        again = decided(firsts, [again, *(ask(True) for _ in range(AGAIN))])
     return again, foresight and foresight.given(again)
+
+
+def decided(firsts: Sequence[Outcome], fresh: Sequence[Outcome]) -> Outcome:
+    """The answer that counts of several that differ: the most frequent of the ``fresh`` ones.
+
+    Its evidence has how often each was given, under ``answers``, and the different ones under
+    :data:`FLAKY`; or, where it only matters in which of the two ways was asked, the first one
+    under ``forked``.
+    """
+    tried = [one for one in fresh if one.reason.was_tried] or list(fresh)
+    words = [signature.of_outcome(one).words for one in tried]
+    counts = dict(Counter(signature.of_outcome(one).words for one in (*firsts, *fresh)))
+    chosen = tried[words.index(Counter(words).most_common(1)[0][0])]
+    ways = [{signature.of_outcome(one) for one in way} for way in (firsts, fresh)]
+    if all(len(way) == 1 for way in ways):
+        forked: object = {"reason": firsts[0].reason, "message": firsts[0].message}
+        return replace(chosen, evidence={**chosen.evidence, "forked": forked})
+    return replace(chosen, evidence={**chosen.evidence, FLAKY: list(counts), ANSWERS: counts})
 
 
 def trace(cell: Cell, pool: Answers, library: str) -> tuple[str, ...]:
@@ -250,7 +279,7 @@ def _died(finished: Finished, stage: Stage, evidence: dict[str, object]) -> Outc
         return Outcome(
             stage=stage,
             reason=Reason.OUT_OF_MEMORY,
-            message=f"the kernel killed the {stage}: more than {MEMORY} of memory",
+            message=f"the kernel killed the {stage}: it wanted more memory than the matrix allows",
             evidence=evidence,
         )
     assert finished.exit_code is not None  # since it had started, its end was seen

@@ -274,7 +274,7 @@ def _sides(run: Iterable[Result], earlier: Mapping[str, Side], shared: Shared) -
     """What a run says, by cell. What the ``earlier`` one said in the same way is kept once."""
     found: dict[str, Side] = {}
     for result in run:
-        noted = result.evidence.get(merging.FLAKY)
+        noted = result.evidence.get(signature.FLAKY)
         side = Side(
             result=brief.of(result, shared),
             signature=shared(signature.of(result)),

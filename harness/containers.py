@@ -19,28 +19,37 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
-from docker.types import LogConfig, Mount
+from docker.types import Mount
 
 from harness import agent, archives, engine, owner
+from harness import confinement as confinements
 from harness.agent import Agent, AgentGone
 from harness.errors import EngineMissingError, HarnessError, ToolError
+from harness.limits import Limits
 from harness.plan import Cell, Environment
 from harness.prepared import Prepared
-from harness.question import EXTENSIONS, MEMORY, Finished, Question
-
-PIDS = 256
+from harness.question import EXTENSIONS, Finished, Question
 
 MOST = 8
 """How many containers of a run there are at a time, unless more are in use at once."""
 
+DEFAULTS = Limits()
+
 ENDING_SECONDS = 10
 """How long containers may take to end, before the engine is told to remove them."""
+
+
+class _Ways(NamedTuple):
+    """What the engine can do."""
+
+    can_mount: bool
+    cpus: float | None
 
 
 class _Place:
@@ -78,13 +87,20 @@ class Containers:
         run: str,
         owner: str,
         *,
+        limits: Limits = DEFAULTS,
+        runtime: str | None = None,
         lasting: int = agent.LASTING,
         most: int = MOST,
     ) -> None:
-        """``lasting``: seconds after which one ends although it is in use."""
+        """``limits`` of each; ``runtime``: one that the engine has, by name.
+
+        ``lasting``: seconds after which one ends although it is in use.
+        """
         self._client = client
         self._run = run
         self._owner = owner
+        self._limits = limits
+        self._runtime = runtime
         self._lasting = lasting
         self._most = most
         self._places: dict[str, _Place] = {}
@@ -95,7 +111,7 @@ class Containers:
         self._starting = ThreadPoolExecutor(max(1, self._cpus // 2), "starting")
         self._starts = self._guests = 0
         self._is_closed = False
-        self._mounts: bool | None = None
+        self._ways: _Ways | None = None
         self._made: list[Agent] = []
 
     def __enter__(self) -> Containers:
@@ -294,23 +310,33 @@ class Containers:
         trees = place.prepared.trees(place.environment)
         with self._changed:
             self._require_open()
-            if self._mounts is None:
-                self._mounts = engine.can_mount(self._client)
+            if self._ways is None:
+                self._ways = _Ways(
+                    can_mount=engine.can_mount(self._client),
+                    cpus=confinements.cpus(self._client, self._limits),
+                )
+            ways = self._ways
+        confinement = confinements.attended(
+            self._run, self._owner, self._limits, cpus=ways.cpus, runtime=self._runtime
+        )
         mounts = [
             Mount(f"{EXTENSIONS}/{name}", str(tree), type="bind", read_only=True)
             for name, tree in sorted(trees.items())
         ]
+        if not ways.can_mount:
+            # The only place beside /tmp that can be written: by root, whom no sample is.
+            mounts = [Mount(EXTENSIONS, None, type="volume", labels=confinement["labels"])]
         container = self._client.containers.create(
             image.tag,
             command=agent.command(lasting=self._lasting),
             name=f"pbs-matrix-{self._run}-{secrets.token_hex(4)}",
             platform=place.environment.interpreter.platform.docker,
             auto_remove=True,
-            mounts=mounts if self._mounts else [],
-            **attended(confinement(self._run, self._owner)),
+            mounts=mounts,
+            **confinement,
         )
         try:
-            if not self._mounts:
+            if not ways.can_mount:
                 with _packed(trees) as packed:
                     put(container, EXTENSIONS, packed)
             its = Agent(container)
@@ -335,35 +361,6 @@ def _close(made: Future[Agent]) -> None:
 def _unanswered(gone: AgentGone) -> Finished:
     """Nothing is known of the probe: not even whether it has started."""
     return Finished(exit_code=None, seconds=0.0, timed_out=False, events={}, errors=str(gone))
-
-
-def attended(confinement: Mapping[str, Any]) -> dict[str, Any]:
-    """What the engine is told of a container that has an agent, beyond its confinement."""
-    return {
-        **confinement,
-        "stdin_open": True,
-        # For the agent, which gives each of its children a user of its own.
-        "cap_add": ["SETUID", "SETGID", "KILL"],
-        # Inside the container, where /tmp is nobody else's.
-        "environment": {"HOME": "/tmp", "LANG": "C.UTF-8"},  # noqa: S108
-        # What it says is for the one who attends it, and kept by nobody else.
-        "log_config": LogConfig(type="none"),
-    }
-
-
-def confinement(run: str, owner: str, *, memory: str = MEMORY) -> dict[str, Any]:
-    """What the engine is told of every container that runs strangers' code, and by whom to reap."""
-    return {
-        "labels": {engine.KIND: "cell", engine.RUN: run, engine.OWNER: owner},
-        "network_mode": "none",
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "mem_limit": memory,
-        "memswap_limit": memory,
-        "pids_limit": PIDS,
-        # The user's proxies and the like are no business of theirs.
-        "use_config_proxy": False,
-    }
 
 
 def put(container: Container, directory: str, packed: IO[bytes]) -> None:

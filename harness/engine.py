@@ -6,6 +6,7 @@ asks which it is, except to name it; where they differ, what both do is used, wi
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -22,6 +23,7 @@ from docker.utils import kwargs_from_env
 
 from harness import cache, errors, tunnel
 from harness.errors import (
+    ConfigurationError,
     EmulationMissingError,
     EngineMissingError,
     EnginePermissionError,
@@ -36,8 +38,11 @@ LABEL = "pbs-matrix"
 
 KIND, RUN, OWNER = f"{LABEL}.kind", f"{LABEL}.run", f"{LABEL}.owner"
 
+TIMEOUT_VARIABLE = "PBS_MATRIX_ENGINE_TIMEOUT"
+"""Seconds that one answer of the engine may take."""
+
 TIMEOUT = 600
-"""Seconds that one answer of the engine may take; a quiet build step under emulation is slow."""
+"""The same by default; a quiet build step under emulation is slow."""
 
 GREETING = 60
 """Seconds that its first answer may take."""
@@ -146,11 +151,17 @@ def find(environment: Mapping[str, str] | None = None) -> Address:
     return Address(url=f"unix://{next(iter(there), DEFAULT_SOCKET)}")
 
 
-def connect(environment: Mapping[str, str] | None = None, *, timeout: float = TIMEOUT) -> Client:
-    """A client of the engine that :func:`find` finds. ``timeout``: seconds, for each answer.
+def connect(
+    environment: Mapping[str, str] | None = None, *, timeout: float | None = None
+) -> Client:
+    """A client of the engine that :func:`find` finds.
 
-    Raises :class:`EngineMissingError` or :class:`EnginePermissionError`.
+    ``timeout``: seconds, for each answer; by default what :data:`TIMEOUT_VARIABLE` says. Raises
+    :class:`EngineMissingError`, :class:`EnginePermissionError`, or :class:`ConfigurationError`
+    where that is no number of seconds.
     """
+    if timeout is None:
+        timeout = _timeout(os.environ if environment is None else environment)
     address = find(environment)
     try:
         # It is asked for its version here. That there is none is said sooner than a build step may
@@ -160,6 +171,20 @@ def connect(environment: Mapping[str, str] | None = None, *, timeout: float = TI
         raise _silent(address, error) from error
     client.api.timeout = timeout
     return client
+
+
+def _timeout(environment: Mapping[str, str]) -> float:
+    text = environment.get(TIMEOUT_VARIABLE) or str(TIMEOUT)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ConfigurationError(
+            f"{TIMEOUT_VARIABLE} is {printable(text)!r}, and not a number of seconds",
+            advice=f"Set it to one, or unset it: {TIMEOUT} are waited for then.",
+        )
+    return seconds
 
 
 def _silent(address: Address, error: Exception) -> HarnessError:
@@ -258,23 +283,28 @@ def platform(client: docker.DockerClient) -> Platform | None:
     return Platform.named(str(_asked(client.version).get("Arch")))
 
 
+def info(client: docker.DockerClient) -> Mapping[str, object]:
+    """What the engine says of itself and of its machine (``/info``)."""
+    return _asked(client.info)
+
+
 def lacks_limits(client: docker.DockerClient) -> bool:
     """Whether the engine takes limits of memory and processes, and does not keep to them.
 
     As it is without root under cgroup v1
     (https://github.com/containers/podman/blob/main/rootless.md); Podman says otherwise of itself.
     """
-    info = _asked(client.info)
-    rootless = bool(info.get("Rootless")) and str(info.get("CgroupVersion")) == "1"
-    return rootless or info.get("MemoryLimit") is False
+    its = info(client)
+    rootless = bool(its.get("Rootless")) and str(its.get("CgroupVersion")) == "1"
+    return rootless or its.get("MemoryLimit") is False
 
 
 def is_here(client: docker.DockerClient) -> bool:
     """Whether the engine runs under this machine's kernel: not remote, not in a virtual machine."""
     address = getattr(client, "address", None)
-    info, this = _asked(client.info), os.uname()
-    its = (str(info.get("KernelVersion", "")), str(info.get("Name", "")))
-    return runs_here(address, its, (this.release, this.nodename))
+    its, this = info(client), os.uname()
+    kernel_and_name = (str(its.get("KernelVersion", "")), str(its.get("Name", "")))
+    return runs_here(address, kernel_and_name, (this.release, this.nodename))
 
 
 def can_mount(client: docker.DockerClient) -> bool:
@@ -282,7 +312,7 @@ def can_mount(client: docker.DockerClient) -> bool:
 
     Not where SELinux keeps them apart, which would want the folders labelled anew.
     """
-    options = _asked(client.info).get("SecurityOptions")
+    options = info(client).get("SecurityOptions")
     has_selinux = "selinux" in str(options)
     return is_here(client) and not has_selinux
 

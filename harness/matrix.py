@@ -24,6 +24,7 @@ from pydantic import (
 from harness import project, yamlfile
 from harness.errors import ConfigurationError
 from harness.flavours import Flavour
+from harness.limits import Limits
 from harness.outcome import Reason
 from harness.pins import pinned
 from harness.platforms import Platform
@@ -329,6 +330,8 @@ class Matrix(_Model):
     """The uv whose interpreter is in place before the remedies that upgrade."""
     remedies: Annotated[tuple[Remedy, ...], Axis, Field(min_length=1)] = (Remedy.NONE,)
     """What is done about the breakage before importing."""
+    limits: Limits = Limits()
+    """How much of the machine a container has in which samples are imported."""
     include: tuple[Inclusion, ...] = ()
     exclude: tuple[Exclusion, ...] = ()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1)]

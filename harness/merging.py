@@ -12,14 +12,15 @@ from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from harness import results, signature
+from harness import inputs, results, signature
 from harness.brief import Shared
 from harness.errors import ConfigurationError, DiskFullError
 from harness.results import Result
+from harness.signature import FLAKY
 from harness.why import printable
 
-FLAKY = "flaky"
-"""Key in a line's evidence: the different answers that were merged into it, in words."""
+MOST_BYTES = 512 << 20
+"""Bytes of a file with ids; one of a million has a fifth of it."""
 
 _PYTEST_ID = re.compile(r"::[^\[\]]+\[(?P<id>.+)\]$")
 
@@ -198,13 +199,16 @@ def expected_ids(path: Path) -> tuple[str, ...]:
     Empty lines and those that begin with ``#`` are passed over.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"{path} cannot be read: {error}",
-            advice="Make it with pytest --collect-only -q > FILE.",
-        ) from error
-    return ids_in(text, str(path))
+        raw = inputs.content(path, most=MOST_BYTES)
+        text = raw.decode()
+    except OSError as error:
+        problem = f"{path} cannot be read: {error.strerror or error}"
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = f"{path}:{line}: not UTF-8 text"
+    else:
+        return ids_in(text, str(path))
+    raise ConfigurationError(problem, advice="Make it with pytest --collect-only -q > FILE.")
 
 
 def ids_in(text: str, name: str) -> tuple[str, ...]:

@@ -159,6 +159,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "that one cell does can matter to another",
     )
     group.addoption(
+        "--runtime",
+        metavar="NAME",
+        help="the engine's runtime for containers that import samples, such as runsc (gVisor); "
+        "by default what PBS_MATRIX_RUNTIME names, else the engine's own default",
+    )
+    group.addoption(
         "--allow-untestable",
         action="store_true",
         help="skip cells that could not be tested, instead of failing the run",
@@ -437,7 +443,7 @@ class Controller:
             pytest.exit("nothing was tested", returncode=int(error.exit_code))
 
     def _prepare(self, cells: tuple[Cell, ...]) -> None:
-        from harness import engine, preparing, progress
+        from harness import confinement, engine, preparing, progress
         from harness.containers import Containers
         from harness.why import printable
 
@@ -447,6 +453,7 @@ class Controller:
             cells_of += f" of {printable(str(file))}"
         self._say(f"preparing {len(cells)} {cells_of} …")
         client = engine.connect()
+        runtime = confinement.chosen_runtime(client, self._config.getoption("--runtime"))
         prepared = preparing.prepare(
             cells,
             self._run.matrix,
@@ -462,7 +469,9 @@ class Controller:
         prepared.save(self._run.directory / "prepared.json")
         self._surprises = preparing.surprises(cells, prepared)
         self._cells = {cell.id: cell for cell in cells}
-        self._containers = Containers(client, self._run.name, self._run.owner)
+        self._containers = Containers(
+            client, self._run.name, self._run.owner, limits=self._run.matrix.limits, runtime=runtime
+        )
         self._containers.plan(cells, prepared, ahead=not self._config.getoption("--fresh"))
         self._run.answers = self._containers
 
@@ -533,6 +542,8 @@ class Controller:
         for line in explanation.report(known):
             terminalreporter.write_line(line)
         table.render(results, console)
+        for line in table.flaky(results):
+            terminalreporter.write_line(line, yellow=True)
         for sentence in self._surprises:
             terminalreporter.write_line(f"not what it should be: {sentence}", red=True)
 

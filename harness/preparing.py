@@ -56,7 +56,6 @@ from harness.prepared import (
     extension_key,
 )
 from harness.progress import SILENT, Progress
-from harness.question import MEMORY
 from harness.resolution import Resolution
 from harness.sources import Source
 
@@ -91,7 +90,7 @@ def prepare(
     if engine.lacks_limits(client):
         say(
             "the engine keeps to no limits of memory and processes (as without root under cgroup "
-            f"v1): a cell that takes more than {MEMORY} is not ended"
+            f"v1): a cell that takes more than {matrix.limits.memory} is not ended"
         )
     if dead := containers.reap_dead(client):
         say(f"removed {dead} containers that a dead run had left")

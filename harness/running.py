@@ -12,7 +12,7 @@ from typing import Self
 import docker
 from docker.models.containers import Container
 
-from harness import agent, cells, owner, preparing
+from harness import agent, cells, confinement, owner, preparing
 from harness.containers import Containers
 from harness.images import Images
 from harness.lock import Lock
@@ -65,7 +65,14 @@ class Laboratory:
         self._progress = progress
         self._images = Images(client)
         self._run, self._owner = owner.new_run(), owner.this_process()
-        self._containers = Containers(client, self._run, self._owner, lasting=lasting)
+        self._containers = Containers(
+            client,
+            self._run,
+            self._owner,
+            limits=matrix.limits,
+            runtime=confinement.chosen_runtime(client),
+            lasting=lasting,
+        )
 
     def __enter__(self) -> Self:
         self._containers.__enter__()

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from harness.markdown import without_passwords
-from harness.outcome import Reason, Stage
+from harness.outcome import Outcome, Reason, Stage
 from harness.results import Result
+
+FLAKY = "flaky"
+"""Key in a result's evidence: the different answers that it stands for, in words."""
+
+ANSWERS = "answers"
+"""Key in the evidence of a cell that was asked repeatedly: how often each answer was given."""
 
 SUCCESSES = (Reason.IMPORTS, Reason.PASSES)
 """Nothing else is one: an import that binds to a second libpython is no plain success."""
@@ -44,11 +50,20 @@ class Signature:
 
 def of(result: Result) -> Signature:
     """The signature of a result."""
+    return _made(result.stage, result.outcome, result.missing_library, result.message)
+
+
+def of_outcome(outcome: Outcome) -> Signature:
+    """The signature of an outcome."""
+    return _made(outcome.stage, outcome.reason, outcome.missing_library, outcome.message)
+
+
+def _made(stage: Stage, reason: Reason, library: str | None, message: str) -> Signature:
     return Signature(
-        stage=result.stage,
-        reason=result.outcome,
-        missing_library=result.missing_library,
-        message=blanked(result.message) if _needs_message(result.outcome) else "",
+        stage=stage,
+        reason=reason,
+        missing_library=library,
+        message=blanked(message) if _needs_message(reason) else "",
     )
 
 

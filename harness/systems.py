@@ -64,7 +64,7 @@ def _look(client: docker.DockerClient, image: str, platform: Platform) -> System
     from docker.errors import DockerException
 
     from harness import engine
-    from harness.containers import confinement
+    from harness.confinement import confinement
 
     doing = f"looking at the libraries of an image for {platform}"
     try:
@@ -73,7 +73,7 @@ def _look(client: docker.DockerClient, image: str, platform: Platform) -> System
             image,
             [LOADERS[platform], "--list-diagnostics"],
             platform=platform.docker,
-            **confinement("reader", owner.this_process()),
+            **confinement("reader", owner.this_process(), memory="1GiB"),
         )
         try:
             container.start()

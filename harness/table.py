@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +13,9 @@ from harness import grid
 from harness.grid import Grid
 from harness.outcome import Reason
 from harness.results import Result
+from harness.signature import ANSWERS, FLAKY
 from harness.verdict import Status
+from harness.why import printable
 
 # Letters as well as colours: not everybody sees colours, and not every terminal shows them.
 SYMBOLS: dict[str, tuple[str, str, str]] = {
@@ -103,5 +105,16 @@ def summary(results: Sequence[Result]) -> str:
     ]
     compared = sum(result.predicted is not None for result in results)
     last = f"; {compared} compared with the loader's rules" if compared else ""
+    flaky = sum(bool(result.evidence.get(FLAKY)) for result in results)
+    by_chance = f"; {flaky} flaky" if flaky else ""
     noun = "cell" if len(results) == 1 else "cells"
-    return f"{len(results)} {noun}: {', '.join(parts)}; {replicas} on replicas{last}"
+    return f"{len(results)} {noun}: {', '.join(parts)}{by_chance}; {replicas} on replicas{last}"
+
+
+def flaky(results: Iterable[Result]) -> Iterator[str]:
+    """A line for each cell that was answered in more than one way, with how often in each."""
+    for result in results:
+        counts = result.evidence.get(ANSWERS)
+        if isinstance(counts, dict):
+            said = ", ".join(f"{words} ({count} times)" for words, count in counts.items())
+            yield printable(f"flaky: {result.id} was answered in more than one way: {said}")

@@ -34,10 +34,13 @@ from harness.bench import contestants, suite
 from harness.bench.contestants import PYTHON, Entrant, Request, Say
 from harness.bench.report import Contestant, Failure, Host, Report, Timing
 from harness.bench.suite import WARMUPS, Benchmark, Clock, Effort, Side
+from harness.confinement import attended
 from harness.errors import ConfigurationError, ToolError
+from harness.limits import Limits
 from harness.matrix import Matrix
-from harness.question import MEMORY
 from harness.sources import Source
+
+LIMITS = Limits()
 
 LIMIT = 120
 """Seconds that a benchmark's process may take; the longest takes some three."""
@@ -260,7 +263,11 @@ def _start(
             name=f"pbs-matrix-{run_name}-{side}",
             cpuset_cpus=cpu,
             auto_remove=True,
-            **containers.attended(containers.confinement(run_name, owners.this_process())),
+            **{
+                **attended(run_name, owners.this_process(), LIMITS, cpus=None),
+                # The benchmarks are put in once it is there; they are pinned, and no strangers'.
+                "read_only": False,
+            },
         )
         containers.put(container, "/", packed)
         its = Agent(container)
@@ -393,6 +400,6 @@ def _execute(
 
 def _last_line(said: str, code: int) -> str:
     if code == 137:
-        return f"killed: it did not end within {LIMIT} s, or took more than {MEMORY}B"
+        return f"killed: it did not end within {LIMIT} s, or took more than {LIMITS.memory}"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return lines[-1][:300] if lines else f"ended with {code} and said nothing"

@@ -13,8 +13,9 @@ from harness.comparison import Pair
 from harness.markdown import LONG, clipped, without_passwords
 from harness.report import problems
 from harness.results import Result
+from harness.signature import FLAKY
 
-_ELSEWHERE = (explanation.EXPLANATION, merging.FLAKY)
+_ELSEWHERE = (explanation.EXPLANATION, FLAKY)
 """Keys of the evidence that have a part of the page of their own."""
 
 
@@ -103,7 +104,7 @@ def _happened(result: Result, pool: Pool) -> tuple[Hashable, ...]:
 
 def is_flaky(result: Result) -> bool:
     """Whether its line says that other answers were given too."""
-    return bool(result.evidence.get(merging.FLAKY))
+    return bool(result.evidence.get(FLAKY))
 
 
 def _answers(result: Result) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ import docker
 import pytest
 
 from harness import containers, engine, owner
+from harness.confinement import confinement
 from harness.images import PULLED, remove_all
+from harness.limits import PROCESSES
 from harness.question import EXTENSIONS
 from tests.integration import engines
 from tests.integration.conftest import PROJECT, Pytest
@@ -141,7 +143,7 @@ def test_podman_keeps_a_container_in_the_same_confines(podman: docker.DockerClie
         an_environment(podman),
         ["sleep", "600"],
         auto_remove=True,
-        **containers.confinement(owner.new_run(), owner.this_process()),
+        **confinement(owner.new_run(), owner.this_process(), memory="1GiB"),
     )
     try:
         container.start()
@@ -152,7 +154,7 @@ def test_podman_keeps_a_container_in_the_same_confines(podman: docker.DockerClie
         devices = container.exec_run(["cat", "/proc/net/dev"]).output.decode().splitlines()[2:]
         assert [line.partition(":")[0].strip() for line in devices] == ["lo"]
         limits = container.attrs["HostConfig"]
-        assert (limits["Memory"], limits["PidsLimit"]) == (1 << 30, containers.PIDS)
+        assert (limits["Memory"], limits["PidsLimit"]) == (1 << 30, PROCESSES)
     finally:
         container.remove(force=True)
 
@@ -167,7 +169,7 @@ def test_podman_takes_files_whatever_ends_their_tar(
     container = podman.containers.create(
         an_environment(podman),
         ["sleep", "600"],
-        **containers.confinement(owner.new_run(), owner.this_process()),
+        **confinement(owner.new_run(), owner.this_process(), memory="1GiB"),
     )
     try:
         for _ in range(20):

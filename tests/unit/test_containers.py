@@ -132,6 +132,9 @@ class FakeEngine:
     def alive(self) -> list[str]:
         return [its.container.place for its in self.agents if not its.is_over]
 
+    def info(self) -> dict[str, object]:
+        return {"NCPU": 4}
+
     def list(self, **_: object) -> tuple[Any, ...]:
         return ()
 
@@ -534,7 +537,7 @@ def test_trees_are_where_the_engine_can_have_them(
         assert mounted == [("/opt/extensions/sample", str(tmp_path), "bind", True)]
         assert sent == []
     else:
-        assert mounted == []
+        assert mounted == [("/opt/extensions", None, "volume", False)]
         ((directory, packed),) = sent
         assert directory == "/opt/extensions"
         with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
@@ -556,8 +559,8 @@ def test_a_container_is_confined_and_ends_with_its_agent(engine: FakeEngine, poo
         "security_opt": ["no-new-privileges"],
         "stdin_open": True,
         "use_config_proxy": False,
-        "mem_limit": "1g",
-        "memswap_limit": "1g",
+        "mem_limit": 1 << 30,
+        "memswap_limit": 1 << 30,
         "pids_limit": 256,
     }
     assert {key: options[key] for key in expected} == expected

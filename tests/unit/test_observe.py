@@ -18,6 +18,7 @@ from harness.prediction import Prediction
 from harness.prepared import Prepared, PreparedEnvironment, PreparedExtension, extension_key
 from harness.question import Finished, Question
 from harness.remedies import Remedy
+from harness.signature import FLAKY
 from tests.unit.fake_foresight import Foresight
 from tests.unit.probing import IMPORTED, PASSED, STARTED, raised
 from tests.unit.sample_cell import sample_cell, sample_check, upgraded_cell
@@ -183,6 +184,13 @@ def imports() -> Finished:
     return answer(STARTED, IMPORTED)
 
 
+def crashes() -> Finished:
+    return answer(STARTED, exit_code=139)
+
+
+SILENT = Finished(exit_code=None, seconds=0.0, timed_out=False, events={}, errors="")
+
+
 def freshness(pool: Pool) -> list[bool]:
     return [question.fresh for question in pool.asked]
 
@@ -206,12 +214,15 @@ def test_what_is_as_expected_is_asked_once(pool: Pool, expected: Expected, first
 
 
 def test_a_surprise_is_asked_again_fresh_and_that_answer_counts(pool: Pool) -> None:
+    """Where all forked answers are the one and all fresh ones the other, no chance is in it."""
     cell = sample_cell()
-    pool.answers = [raises("only when forked"), imports()]
+    forked = raises("only when forked")
+    pool.answers = [forked, imports(), forked, forked, imports(), imports()]
     outcome, _ = settle(cell, prepared(cell), pool)
     assert outcome.reason is Reason.IMPORTS
-    assert freshness(pool) == [False, True]
+    assert freshness(pool) == [False, True, False, False, True, True]
     assert pool.asked[1] == replace(pool.asked[0], fresh=True)
+    assert FLAKY not in outcome.evidence
     assert outcome.evidence["forked"] == {
         "reason": Reason.IMPORT_ERROR,
         "message": "only when forked",
@@ -234,7 +245,7 @@ def test_a_surprise_that_a_fresh_interpreter_confirms_says_nothing_of_the_forked
 
 def test_another_missing_library_is_another_answer(pool: Pool) -> None:
     cell = sample_cell()
-    pool.answers = [missing("liba"), missing("libb")]
+    pool.answers = [missing("lib" + letter) for letter in "abaabb"]
     outcome, _ = settle(cell, prepared(cell), pool)
     assert outcome.missing_library == "libb"
     assert outcome.evidence["forked"] == {
@@ -249,21 +260,66 @@ def test_what_contradicts_the_loaders_rules_is_a_surprise_too(
     foresight = Foresight(Prediction(outcome=Reason.MISSING_LIBRARY, library="liba"))
     monkeypatch.setattr(foreseen, "foresee", lambda cell, prepared: foresight)
     cell = sample_cell()
-    pool.answers = [imports(), missing("liba")]
+    pool.answers = [imports(), missing("liba"), *[imports()] * 2, *[missing("liba")] * 2]
     outcome, given = settle(cell, prepared(cell), pool)
-    assert freshness(pool) == [False, True]
+    assert freshness(pool)[:2] == [False, True]
     assert outcome.missing_library == "liba"
     assert given is not None
     assert given.prediction is foresight.prediction
 
 
-@pytest.mark.parametrize("first", [imports(), raises("x")], ids=["as expected", "surprise"])
-def test_what_is_asked_fresh_is_asked_once(pool: Pool, first: Finished) -> None:
+@pytest.mark.parametrize(
+    ("answers", "reason", "flaky"),
+    [
+        ([imports()], Reason.IMPORTS, None),
+        ([raises("x"), raises("x")], Reason.IMPORT_ERROR, None),
+        (
+            [raises("x"), imports(), imports(), raises("x"), imports(), imports()],
+            Reason.IMPORTS,
+            {"import-error: x": 2, "imports": 4},
+        ),
+    ],
+    ids=["as expected", "surprise", "flaky"],
+)
+def test_what_is_asked_fresh_is_never_asked_otherwise(
+    pool: Pool, answers: list[Finished], reason: Reason, flaky: dict[str, int] | None
+) -> None:
     cell = sample_cell()
-    pool.answers = [first]
+    pool.answers = list(answers)
     outcome, _ = settle(cell, prepared(cell), pool, fresh=True)
-    assert freshness(pool) == [True]
+    assert freshness(pool) == [True] * len(answers)
+    assert outcome.reason is reason
+    assert outcome.evidence.get("answers") == flaky
     assert "forked" not in outcome.evidence
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason", "counts"),
+    [
+        # QEMU crashes one time in ten, say.
+        ("CIIIII", Reason.IMPORTS, {"crash": 1, "imports": 5}),
+        # The first fresh answer was the odd one.
+        ("CIICCC", Reason.CRASH, {"crash": 4, "imports": 2}),
+        # Only the fresh ones are counted where one answer is to be chosen.
+        ("CIIICI", Reason.IMPORTS, {"crash": 2, "imports": 4}),
+        # What could not be asked decides nothing against what could.
+        ("CUCCUI", Reason.IMPORTS, {"crash": 3, "imports": 1}),
+    ],
+)
+def test_answers_that_come_by_chance_are_counted(
+    pool: Pool, answers: str, reason: Reason, counts: dict[str, int]
+) -> None:
+    cell = sample_cell()
+    kinds = {"C": crashes(), "I": imports(), "U": SILENT}
+    pool.answers = [kinds[letter] for letter in answers]
+    outcome, _ = settle(cell, prepared(cell), pool)
+    assert freshness(pool) == [False, True, False, False, True, True]
+    assert outcome.reason is reason
+    found = outcome.evidence["answers"]
+    assert isinstance(found, dict)
+    assert counts.items() <= found.items()
+    assert sum(found.values()) == len(answers)
+    assert outcome.evidence[FLAKY] == list(found)
 
 
 def test_what_cannot_be_asked_is_not_asked_again(pool: Pool) -> None:

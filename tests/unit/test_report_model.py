@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from harness import grid, merging
+from harness import grid
 from harness.bench.report import CLAIM
 from harness.outcome import Reason
 from harness.releases import LinkModel
@@ -16,6 +16,7 @@ from harness.remedies import Remedy
 from harness.report import bars, inlined, problems, remedies
 from harness.report.inlined import Pool
 from harness.report.model import View
+from harness.signature import FLAKY
 from harness.sources import Source
 from harness.verdict import Status
 from tests.unit.sample_report import BECAUSE, LINK, RELEASES, cell, matrix
@@ -219,7 +220,7 @@ def test_seconds_are_what_json_has_a_number_for(value: float | None) -> None:
 )
 def test_a_flaky_cell_tells_its_answers(noted: object, answers: tuple[str, ...]) -> None:
     pool = Pool()
-    found = inlined.cell(cell(evidence={merging.FLAKY: noted}), None, pool)
+    found = inlined.cell(cell(evidence={FLAKY: noted}), None, pool)
     happened = pool.values[found[1]]
     assert isinstance(happened, tuple)
     assert happened[4] == answers
@@ -235,7 +236,7 @@ def test_what_the_results_do_not_say_is_counted() -> None:
             cell("untestable"),
             cell("untestable", "other"),
             cell("not-applicable"),
-            cell("ok", evidence={merging.FLAKY: ["crash", "imports"]}),
+            cell("ok", evidence={FLAKY: ["crash", "imports"]}),
         )
     )
     counts = {count.words.partition(":")[0]: count.number for count in view.reservations}

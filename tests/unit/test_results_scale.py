@@ -22,6 +22,7 @@ from harness.outcome import Reason
 from harness.planning import rerun
 from harness.report import model
 from harness.results import Result, Writer
+from harness.signature import FLAKY
 from tests.unit.sample_results import LIBPYTHON, made
 
 CELLS = 300
@@ -160,7 +161,7 @@ def test_cells_with_equal_pins_share_them() -> None:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_cell_is_flaky_if_one_of_its_lines_says_so(first: bool) -> None:
-    lines = [made("a", evidence={merging.FLAKY: True}), made("a", seconds=9.0)]
+    lines = [made("a", evidence={FLAKY: True}), made("a", seconds=9.0)]
     (pair,) = comparison.compare([made("a")], lines if first else lines[::-1]).pairs
     assert pair.change is Change.FLAKY
 
@@ -208,7 +209,7 @@ def test_values_are_shared_only_with_those_of_their_type() -> None:
 
 @pytest.mark.parametrize("flaky", [["crash", "imports"], True])
 def test_the_same_flaky_cell_on_both_sides_is_told_from_both(flaky: object) -> None:
-    line = made("a", evidence={merging.FLAKY: flaky})
+    line = made("a", evidence={FLAKY: flaky})
     (pair,) = comparison.compare([line], [line]).pairs
     assert pair.change is Change.FLAKY
     assert pair.base is not None

@@ -14,6 +14,7 @@ from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.results import Predicted, Result
+from harness.signature import ANSWERS, FLAKY
 from harness.sources import Source
 from harness.verdict import Status
 
@@ -345,3 +346,15 @@ def test_results_of_two_cpython_versions_do_not_hide_each_other() -> None:
 def test_results_of_a_replica_and_of_its_release_do_not_hide_each_other() -> None:
     text = rendered(result("ok"), result("regressed", source=Source.UPSTREAM))
     assert shown(text) == ["REGR", "ok"]
+
+
+def test_answers_that_came_by_chance_are_counted_and_told() -> None:
+    counts = {"imports": 5, "crash\x1b[31m": 1}
+    by_chance = result().model_copy(update={"evidence": {FLAKY: list(counts), ANSWERS: counts}})
+    merged = result(uv="0.7.9").model_copy(update={"evidence": {FLAKY: ["imports", "crash"]}})
+    assert "; 2 flaky; " in table.summary([by_chance, merged, result(uv="0.7.5")])
+    assert "flaky" not in table.summary([result()])
+    (line,) = table.flaky([by_chance, merged, result(uv="0.7.5")])
+    assert line.startswith(f"flaky: {by_chance.id} was answered in more than one way: ")
+    assert "imports (5 times), crash" in line
+    assert "\x1b" not in line

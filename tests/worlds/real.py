@@ -17,7 +17,8 @@ from typing import IO, Any
 import docker
 from docker.models.containers import Container
 
-from harness import archives, builder, cache, containers, debian
+from harness import archives, builder, cache, debian
+from harness.confinement import confinement
 from harness.errors import ToolError
 from harness.images import Images
 from harness.loader.process import System
@@ -110,13 +111,13 @@ class Laboratory:
 
     @contextmanager
     def _container(self, image: str, platform: Platform) -> Iterator[Container]:
-        confinement = containers.confinement(self._run, self._owner, memory=builder.MEMORY)
+        confined = confinement(self._run, self._owner, memory=builder.MEMORY)
         container = self._images.client.containers.create(
             image,
             ["sleep", str(LIFE)],
             name=f"pbs-matrix-{self._run}-worlds-{secrets.token_hex(4)}",
             platform=platform.docker,
-            **confinement,
+            **confined,
         )
         try:
             container.start()
