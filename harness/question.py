@@ -9,9 +9,6 @@ from typing import Any, Protocol
 EXTENSIONS = "/opt/extensions"
 """Where a container has the unpacked samples, one directory each."""
 
-MEMORY = "1g"
-"""What a container has of it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
