@@ -307,6 +307,12 @@ def is_here(client: docker.DockerClient) -> bool:
     return runs_here(address, kernel_and_name, (this.release, this.nodename))
 
 
+def storage(client: docker.DockerClient) -> str | None:
+    """The folder in which the engine keeps images and containers, where that is of this machine."""
+    place = info(client).get("DockerRootDir")
+    return str(place) if place and is_here(client) else None
+
+
 def can_mount(client: docker.DockerClient) -> bool:
     """Whether containers can be given folders of this machine, to read them where they are.
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,10 +29,17 @@ from rich.filesize import decimal
 
 from harness import cache, engine, owner
 from harness.errors import BuildError, ConfigurationError, HarnessError
+from harness.storage import parse_size
 from harness.why import printable
 
 LIMIT_VARIABLE = "PBS_MATRIX_IMAGES_LIMIT"
 """Environment variable: what the images may take, such as 20GB; without it, what they like."""
+
+RESERVE_VARIABLE = "PBS_MATRIX_DISK_RESERVE"
+"""Environment variable: what is to be free on the engine's disk before images are built."""
+
+RESERVE = "2GB"
+"""The same by default: more than a few images take."""
 
 KINDS = ("environment", "upgrade", "base", "builder", "builder-rust")
 """Images that are made again where they are needed."""
@@ -112,17 +121,23 @@ class Pruned:
 
 def limit(environment: Mapping[str, str] | None = None) -> int | None:
     """Bytes that :data:`LIMIT_VARIABLE` names; :class:`ConfigurationError` if it is no size."""
-    from harness import storage
+    return _size(LIMIT_VARIABLE, os.environ if environment is None else environment)
 
-    text = (os.environ if environment is None else environment).get(LIMIT_VARIABLE, "").strip()
+
+def reserve(environment: Mapping[str, str] | None = None) -> int:
+    """Bytes that are to be free, by :data:`RESERVE_VARIABLE`; errors as :func:`limit`."""
+    given = _size(RESERVE_VARIABLE, os.environ if environment is None else environment)
+    return parse_size(RESERVE) if given is None else given
+
+
+def _size(variable: str, environment: Mapping[str, str]) -> int | None:
+    text = environment.get(variable, "").strip()
     if not text:
         return None
     try:
-        return storage.parse_size(text)
+        return parse_size(text)
     except ConfigurationError as error:
-        raise ConfigurationError(
-            f"{LIMIT_VARIABLE}: {error.problem}", advice=error.advice
-        ) from error
+        raise ConfigurationError(f"{variable}: {error.problem}", advice=error.advice) from error
 
 
 def note(client: docker.DockerClient, tag: str) -> None:
@@ -149,6 +164,38 @@ def hold(client: docker.DockerClient, wanted: int | None, say: Say) -> None:
             say(line)
     except HarnessError as error:
         say(f"{LIMIT_VARIABLE}: {error.problem}")
+
+
+def make_room(client: docker.DockerClient, wanted: int, say: Say) -> None:
+    """Have ``wanted`` bytes free on the engine's disk, by removing images as :func:`prune` does.
+
+    What goes wrong, or does not suffice, is said, and ends no run: what is to be built may need
+    less. Nothing is known of the disk of an engine elsewhere.
+    """
+    try:
+        place = engine.storage(client)
+        free = _free(place)
+        if place is None or free is None or free >= wanted:
+            return
+        say(f"{decimal(free)} are free on {place}, less than {decimal(wanted)}: removing images")
+        taken = prune(client, sys.maxsize).before
+        for line in report(prune(client, max(0, taken - (wanted - free)))):
+            say(line)
+        free = _free(place)
+        if free is not None and free < wanted:
+            say(
+                f"{decimal(free)} are free on {place} even so; `pbs-matrix cache prune --to SIZE` "
+                f"may free more. {RESERVE_VARIABLE} says how much is to be free"
+            )
+    except HarnessError as error:
+        say(f"{RESERVE_VARIABLE}: {error.problem}")
+
+
+def _free(place: str | None) -> int | None:
+    try:
+        return None if place is None else shutil.disk_usage(place).free
+    except OSError:  # it is not for this user to see
+        return None
 
 
 def prune(client: docker.DockerClient, to: int, *, labels: Sequence[str] = ()) -> Pruned:

@@ -84,7 +84,7 @@ def prepare(
     ``beside`` is the matrix file's directory; ``resolution`` says where published archives are.
     ``images`` are those of an earlier call, which knows by now whether a registry answers.
     """
-    limit = imagestorage.limit()
+    limit, reserve = imagestorage.limit(), imagestorage.reserve()
     platforms = {cell.environment.interpreter.platform for cell in cells}
     check_emulation(platforms, client)
     if engine.lacks_limits(client):
@@ -94,6 +94,7 @@ def prepare(
         )
     if dead := containers.reap_dead(client):
         say(f"removed {dead} containers that a dead run had left")
+    imagestorage.make_room(client, reserve, say)
     workers = max(2, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         try:

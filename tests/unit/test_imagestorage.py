@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -449,3 +449,70 @@ def test_notes_of_layers_that_are_damaged_are_made_again(content: str) -> None:
     (folder,) = (cache.root() / imagestorage.NOTES).iterdir()
     (folder / "layers.json").write_text(content)
     assert pruned(fake, 120 * MB) == ["e1"]
+
+
+# Room on the engine's disk, before images are built.
+
+
+@pytest.fixture
+def made_room(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeEngine, int, int], list[str]]:
+    """What is said where ``elsewhere`` bytes of a disk of 1 GB are somebody else's."""
+
+    def make(fake: FakeEngine, elsewhere: int, wanted: int) -> list[str]:
+        client: Any = fake
+
+        def free(place: str | None) -> int:
+            return 1000 * MB - elsewhere - imagestorage.prune(client, sys.maxsize).before
+
+        monkeypatch.setattr(engine, "storage", lambda client: "/engine")
+        monkeypatch.setattr(imagestorage, "_free", free)
+        said: list[str] = []
+        imagestorage.make_room(client, wanted, said.append)
+        return said
+
+    return make
+
+
+def test_no_image_goes_where_enough_is_free(
+    made_room: Callable[[FakeEngine, int, int], list[str]],
+) -> None:
+    fake = three()
+    assert made_room(fake, 800 * MB, 70 * MB) == []
+    assert fake.removed == []
+
+
+def test_as_many_images_go_as_are_in_the_way(
+    made_room: Callable[[FakeEngine, int, int], list[str]],
+) -> None:
+    fake = three()
+    said = made_room(fake, 800 * MB, 85 * MB)
+    assert [name.rpartition(":")[2] for name in fake.removed] == ["e1", "e2"]
+    assert said[0] == "70.0 MB are free on /engine, less than 85.0 MB: removing images"
+    assert said[-1].startswith("removed 2 images: ")
+
+
+def test_where_even_that_does_not_suffice_it_is_said_and_the_run_goes_on(
+    made_room: Callable[[FakeEngine, int, int], list[str]],
+) -> None:
+    fake = three()
+    fake.running = [{"ImageID": "sha256:e3", "Labels": {}}]
+    said = made_room(fake, 800 * MB, 500 * MB)
+    assert [name.rpartition(":")[2] for name in fake.removed] == ["e1", "e2"]
+    assert "90.0 MB are free on /engine even so" in said[-1]
+    assert imagestorage.RESERVE_VARIABLE in said[-1]
+
+
+def test_of_an_engine_elsewhere_nothing_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake: Any = three()
+    monkeypatch.setattr(engine, "storage", lambda client: None)
+    imagestorage.make_room(fake, 10**15, pytest.fail)
+    assert fake.removed == []
+
+
+def test_what_is_to_be_free_is_a_size() -> None:
+    variable = imagestorage.RESERVE_VARIABLE
+    assert imagestorage.reserve({}) == 2 * 10**9
+    assert imagestorage.reserve({variable: "5GB"}) == 5 * 10**9
+    assert imagestorage.reserve({variable: "0"}) == 0
+    with pytest.raises(ConfigurationError, match=f"{variable}: 'much' is no size"):
+        imagestorage.reserve({variable: "much"})
