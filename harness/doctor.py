@@ -6,7 +6,7 @@ Debian or Ubuntu, saying each step before it is done. Whatever works already sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from harness.errors import SetupIncompleteError
 from harness.host import Engine, Host, NoEngine, Silence
 from harness.platforms import Platform
 from harness.repairs import Repair, Say
+from harness.why import printable
 
 REGISTRY_URL = "https://registry-1.docker.io/v2/"
 GITHUB_URL = "https://github.com/"
@@ -71,12 +72,34 @@ def examine(host: Host | None = None, *, tests: bool = False) -> list[Check]:
     foreign = [platform for platform in Platform if platform is not native]
     return [
         _engine(host, engine),
+        *_isolation(engine),
         _mmdebstrap(host, registry=registry),
         *(_emulation(host, engine, platform) for platform in foreign),
         *network,
         _disk(host, engine),
         *(_for_tests(host, *one) for one in FOR_TESTS if tests),
     ]
+
+
+def _isolation(engine: Engine | NoEngine) -> Iterator[Check]:
+    """What stands between samples and this machine, beyond what the harness asks for."""
+    if not isinstance(engine, Engine):
+        return
+    had = [name for name in engine.security if name not in ("cgroupns",)]
+    mapped = {"userns", "rootless"} & set(had)
+    detail = ", ".join(map(printable, had)) or "nothing that the engine names"
+    if not mapped:
+        detail += "; root in a container is root (docs/threat-model.md says what keeps it in)"
+    if "seccomp" in had:
+        yield Check(name="isolation", state=State.OK, detail=detail)
+    else:
+        yield Check(
+            name="isolation",
+            state=State.WARNING,
+            detail=detail,
+            advice="The engine filters no system calls: use a kernel and an engine with seccomp, "
+            "or another runtime (docs/threat-model.md).",
+        )
 
 
 def _engine(host: Host, engine: Engine | NoEngine) -> Check:

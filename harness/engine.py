@@ -307,6 +307,13 @@ def is_here(client: docker.DockerClient) -> bool:
     return runs_here(address, kernel_and_name, (this.release, this.nodename))
 
 
+def security(info: Mapping[str, object]) -> tuple[str, ...]:
+    """What an engine says that it keeps containers apart with: ``seccomp``, ``userns``, …."""
+    options = info.get("SecurityOptions")
+    found = options if isinstance(options, list) else []
+    return tuple(str(each).removeprefix("name=").partition(",")[0] for each in found)
+
+
 def storage(client: docker.DockerClient) -> str | None:
     """The folder in which the engine keeps images and containers, where that is of this machine."""
     place = info(client).get("DockerRootDir")

@@ -46,6 +46,8 @@ class Engine:
     node: str = ""
     """Its machine's name."""
     address: engine.Address | None = None
+    security: tuple[str, ...] = ()
+    """What it keeps containers apart with, in its own words: seccomp, userns, …."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +199,7 @@ class Host:
             kernel=str(info.get("KernelVersion", "")),
             node=str(info.get("Name", "")),
             address=client.address,
+            security=engine.security(info),
         )
 
     def is_elsewhere(self, found: Engine | NoEngine) -> bool:

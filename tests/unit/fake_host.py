@@ -24,6 +24,7 @@ ENGINE = Engine(
     kernel=KERNEL,
     node=NODE,
     address=SOCKET,
+    security=("seccomp", "cgroupns"),
 )
 NOBODY = NoEngine(why=Silence.NOBODY, message="connection refused")
 DOCKER_PID = "/var/run/docker.pid"

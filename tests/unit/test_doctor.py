@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from harness.host import Engine, NoEngine, Silence
 from harness.platforms import Platform
 from tests.unit.fake_host import (
     DOCKER_PID,
+    ENGINE,
     GIGABYTE,
     INSTALL_DOCKER,
+    NOBODY,
     FakeHost,
     check,
     debian,
@@ -47,6 +50,7 @@ def test_everything_there_is_ok(host: FakeHost) -> None:
     checks = doctor.examine(host)
     assert [check.name for check in checks] == [
         "engine",
+        "isolation",
         "mmdebstrap",
         "aarch64 emulation",
         "registry",
@@ -58,7 +62,7 @@ def test_everything_there_is_ok(host: FakeHost) -> None:
     assert (
         checks[0].detail == "Engine 20.10, amd64, storage overlay2, at unix:///var/run/docker.sock"
     )
-    assert "QEMU 10.0" in checks[2].detail
+    assert "QEMU 10.0" in checks[3].detail
 
 
 def test_fix_changes_nothing_where_nothing_is_missing(host: FakeHost) -> None:
@@ -344,3 +348,27 @@ def test_an_engine_that_says_what_to_do_is_quoted(host: FakeHost) -> None:
     found = check(host, "engine")
     assert "no such context" in found.detail
     assert found.advice == "Choose one."
+
+
+@pytest.mark.parametrize(
+    ("security", "state", "words"),
+    [
+        (("seccomp", "cgroupns"), State.OK, "seccomp; root in a container is root"),
+        (("apparmor", "seccomp", "userns"), State.OK, "apparmor, seccomp, userns"),
+        (("rootless", "seccomp"), State.OK, "rootless, seccomp"),
+        ((), State.WARNING, "nothing that the engine names"),
+    ],
+)
+def test_what_keeps_samples_apart_from_this_machine_is_said(
+    host: FakeHost, security: tuple[str, ...], state: State, words: str
+) -> None:
+    host.world.engine = replace(ENGINE, security=security)
+    found = check(host, "isolation")
+    assert found.state is state
+    assert found.detail.startswith(words)
+    assert ("root in a container" in found.detail) == ({"userns", "rootless"}.isdisjoint(security))
+
+
+def test_without_an_engine_nothing_is_said_of_isolation(host: FakeHost) -> None:
+    host.world.engine = NOBODY
+    assert "isolation" not in [each.name for each in doctor.examine(host)]
