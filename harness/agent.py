@@ -21,6 +21,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
+from harness.probereport import events
 from harness.question import Finished, Question
 
 START = "import sys; sys.path.append('/opt/pbs-matrix'); import agent; sys.path.pop(); agent.main()"
@@ -43,6 +44,10 @@ _FRAME = struct.Struct(">BxxxL")
 
 class AgentGone(Exception):
     """The agent has ended, or cannot be reached any more; its last words, if it had any."""
+
+
+class AgentBusy(Exception):
+    """The agent could not start a process for a question: others in its container have them all."""
 
 
 def command(*, idle: int = IDLE, lasting: int = LASTING) -> list[str]:
@@ -85,7 +90,7 @@ class Agent:
         return self._is_over
 
     def ask(self, question: Question) -> Finished:
-        """Have a question answered. Raises :class:`AgentGone`.
+        """Have a question answered. Raises :class:`AgentGone` and :class:`AgentBusy`.
 
         The limit holds inside the container. Should that not work, the container is killed from
         outside.
@@ -120,6 +125,8 @@ class Agent:
                 events={},
                 errors=f"its agent had not answered {GRACE} s after the time limit",
             )
+        if "unasked" in said:
+            raise AgentBusy(said["unasked"])
         return Finished(
             exit_code=said["exit_code"],
             seconds=said["seconds"],
@@ -127,6 +134,7 @@ class Agent:
             events=events(said["reports"], nonce),
             errors=said["errors"],
             oom_killed=said["oom_killed"],
+            signal=said["signal"],
         )
 
     @property
@@ -205,14 +213,3 @@ class Agent:
                 return None
             data += piece
         return bytes(data)
-
-
-def events(said: str, nonce: str) -> dict[str, dict[str, Any]]:
-    """The probe's own lines among what was reported, by event."""
-    found = {}
-    for line in said.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            event = json.loads(line)
-            if isinstance(event, dict) and event.get("nonce") == nonce:
-                found[str(event.get("event"))] = event
-    return found

@@ -6,8 +6,16 @@ import gzip
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from harness.errors import ArchiveError
+
+MAX_MEMBERS = 200_000
+"""Of what is unpacked; Debian's Python with all that it needs has a tenth."""
+
+MAX_UNPACKED = 4 << 30
+"""Bytes; it has a tenth of that, too."""
 
 
 def add_tree(tar: tarfile.TarFile, tree: Path, prefix: str) -> None:
@@ -36,14 +44,51 @@ def add_bytes(tar: tarfile.TarFile, name: str, content: bytes, *, executable: bo
 
 
 def extract(path: Path, directory: Path, *, below: tuple[str, ...] = ("",)) -> None:
-    """Unpack a tar's members whose names start with one of some prefixes."""
+    """Unpack a tar's members whose names start with one of some prefixes.
+
+    Raises :class:`ArchiveError` for one with a member that is not a file, a folder or a link, that
+    would be written outside the directory or through a link, or with more of them, or more bytes,
+    than packages of Debian have.
+    """
     with tarfile.open(path) as tar:
-        # Debian 12's Python 3.11.2 has no filters yet; there, what is unpacked is what Debian
-        # has signed or this project has made.
+        # Debian 12's Python 3.11.2 has no filters yet; Python's own is one more check elsewhere.
+        # Not its "data": packages have links to absolute names, which lead nowhere here.
         if hasattr(tarfile, "tar_filter"):
             tar.extraction_filter = tarfile.tar_filter
         members = [m for m in tar.getmembers() if m.name.startswith(below)]
-        tar.extractall(directory, members)  # noqa: S202 - see above
+        _vet(path, members)
+        tar.extractall(directory, members)  # noqa: S202 - they have just been vetted
+
+
+def _vet(path: Path, members: Sequence[tarfile.TarInfo]) -> None:
+    if len(members) > MAX_MEMBERS or sum(member.size for member in members) > MAX_UNPACKED:
+        raise _refusal(path, f"has more than {MAX_MEMBERS} members or {MAX_UNPACKED} bytes")
+    links: set[str] = set()
+    for member in members:
+        name = _inside(member.name)
+        if name is None:
+            raise _refusal(path, f"has a member {member.name!r} that leads out of it")
+        if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+            raise _refusal(path, f"has a member {member.name!r} that is a device or a pipe")
+        parts = name.split("/")
+        if any("/".join(parts[:end]) in links for end in range(1, len(parts) + 1)):
+            raise _refusal(path, f"has a member {member.name!r} that is written through a link")
+        if member.islnk() and (to := _inside(member.linkname)) in (None, *links):
+            raise _refusal(path, f"has a hard link {member.name!r} that leads to {to or 'outside'}")
+        if member.issym():
+            links.add(name)
+
+
+def _inside(name: str) -> str | None:
+    """A name without what does nothing; None for one that leads elsewhere."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return None if name.startswith("/") or ".." in parts else "/".join(parts)
+
+
+def _refusal(path: Path, problem: str) -> ArchiveError:
+    return ArchiveError(
+        f"{path.name} {problem}", advice="Do not use it; look at where its packages are from."
+    )
 
 
 def write_gzip(output: Path, tree: Path, prefix: str) -> None:

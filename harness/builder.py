@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO
 
 import requests
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -43,13 +43,15 @@ from harness import (
     index,
     project,
     replica,
+    scratch,
     sdk,
     tools,
     uvbinary,
+    wheelfile,
 )
 from harness.buildsystem import BuildSystem
 from harness.confinement import confinement
-from harness.errors import ConfigurationError, ToolError
+from harness.errors import ArchiveError, ConfigurationError, ToolError
 from harness.images import Images
 from harness.loader.objects import Unloadable
 from harness.lock import Lock, LockedWheel
@@ -226,7 +228,7 @@ class Builder:
             *CROSS_SETTINGS.get(system.build_backend, ()),
         ]
         files = {wheel.filename: index.fetch(wheel) for wheel in wheels}
-        try:
+        with engine.asking(doing):
             container = self._images.client.containers.create(
                 image,
                 # Bounded at the source: an engine keeps all that a container prints.
@@ -246,8 +248,6 @@ class Builder:
                 # Gone already is what is wanted.
                 with contextlib.suppress(NotFound, APIError):
                     container.remove(force=True, v=True)
-        except (DockerException, requests.RequestException) as error:
-            raise engine.translated(error, doing) from error
 
 
 def _run(container: Container, doing: str) -> Ended:
@@ -330,6 +330,9 @@ def check_wheel(name: str, data: bytes, python: str, platform: Platform, doing: 
         raise refused(f"is for {', '.join(sorted(names))} instead of {platform}")
     modules = 0
     try:
+        with scratch.directory() as folder:
+            (folder / name).write_bytes(data)
+            wheelfile.vet(folder / name)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for file in archive.namelist():
                 found = elf.read_object(io.BytesIO(archive.read(file)))
@@ -346,7 +349,7 @@ def check_wheel(name: str, data: bytes, python: str, platform: Platform, doing: 
                 if any(f"-{triplet}.so" in file for triplet in others):
                     raise refused(f"holds {file}, which CPython on {platform} does not look for")
                 modules += ".so" in Path(file).suffixes
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (ArchiveError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise refused(f"is damaged: {error}") from None
     if not modules:
         raise refused(f"holds no extension module for CPython {python}")
@@ -414,8 +417,8 @@ def _packed_inputs(
     folder: Path, system: BuildSystem, wheels: Mapping[str, Path]
 ) -> Iterator[IO[bytes]]:
     """A tar of what ``build.sh`` reads, as a stream."""
-    with tempfile.TemporaryDirectory() as work, tempfile.TemporaryFile() as stream:
-        project = Path(work) / "project"
+    with scratch.directory() as work, tempfile.TemporaryFile() as stream:
+        project = work / "project"
         project.mkdir()
         for path in _files(folder):
             copy = project / path.relative_to(folder)

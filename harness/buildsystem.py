@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from packaging.requirements import Requirement
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from harness import inputs
 from harness.errors import ConfigurationError
 from harness.pins import pinned
 
 FILE = "pyproject.toml"
+MOST_BYTES = 1 << 20
 
 _ADVICE = (
     "A sample of this kind needs [build-system] with requires (each pinned, as in "
@@ -45,15 +46,11 @@ def read(folder: Path) -> BuildSystem:
     """What a folder's pyproject.toml says; :class:`ConfigurationError` names file and mistake."""
     path = folder / FILE
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = inputs.toml(path, most=MOST_BYTES)
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror or error}"
-    except UnicodeDecodeError:
-        problem = f"{path} is not UTF-8"
-    except tomllib.TOMLDecodeError as error:
-        problem = f"{path} is not TOML: {error}"
-    except RecursionError:
-        problem = f"{path} is nested too deeply"
+    except inputs.Mistake as error:
+        problem = str(error)
     else:
         if "build-system" not in content:
             raise ConfigurationError(f"{path} has no table [build-system]", advice=_ADVICE)
@@ -61,7 +58,7 @@ def read(folder: Path) -> BuildSystem:
             return BuildSystem.model_validate(content["build-system"])
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in ("build-system", *first["loc"]))
+            where = inputs.keys(("build-system", *first["loc"]))
             said = "is missing" if first["type"] == "missing" else first["msg"]
-            problem = f"{path}: {where}: {said.removeprefix('Value error, ')}"
+            problem = f"{path}: {where}{inputs.short(said.removeprefix('Value error, '))}"
     raise ConfigurationError(problem, advice=_ADVICE)

@@ -15,8 +15,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 import docker
-import requests
-from docker.errors import DockerException, NotFound
+from docker.errors import NotFound
 
 from harness import archives, cache, containers, engine
 from harness.confinement import confinement
@@ -34,6 +33,8 @@ MOST_BYTES = 1 << 30
 MEMORY = "1GiB"
 
 COMMAND = (
+    # Whether or not anybody waits for it.
+    *("timeout", "--signal=KILL", str(SECONDS)),
     *("/opt/venv/bin/python", "-I", "-m", "compileall", "-q"),
     # Nobody changes the sources, and so nobody has to look whether they have changed.
     *("--invalidation-mode", "unchecked-hash", EXTENSIONS),
@@ -63,12 +64,11 @@ def added(
         # Whoever has a file of a cache entry never writes to it.
         shutil.copytree(tree, path, symlinks=True, copy_function=_link)
         doing = f"compiling the modules of {tree.name} for CPython {python}"
-        try:
+        with engine.asking(doing):
             _compile(path / "site", image, platform, client, run=run, owner=owner, doing=doing)
-        except (DockerException, requests.RequestException) as error:
-            raise engine.translated(error, doing) from error
 
-    return cache.entry("bytecode", cache.digest("bytecode", RECIPE, tree.name, python), make)
+    key = cache.digest("bytecode", RECIPE, tree.name, python)
+    return cache.entry("bytecode", key, make, check=cache.is_intact)
 
 
 def _link(source: str, target: str) -> None:

@@ -28,12 +28,17 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from harness.errors import DiskFullError
+from harness import seals
+from harness.errors import ConfigurationError, DiskFullError, HashMismatchError
+from harness.interruption import RUNS
+from harness.turns import turn
 
 LOCATION_VARIABLE = "PBS_MATRIX_CACHE"
 
 SCRATCH = re.compile(r"\.(?P<entry>.+)\.[a-z0-9_]{8}")
 """Name of what is beside an entry only while its lock is held: mkdtemp's, and these two."""
+
+_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 _MARK = "removing"
 _REMOVED = "unwanted"
@@ -57,26 +62,38 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def entry(kind: str, key: str, make: Callable[[Path], None], *, suffix: str = "") -> Path:
+def entry(
+    kind: str,
+    key: str,
+    make: Callable[[Path], None],
+    *,
+    suffix: str = "",
+    check: Callable[[Path], bool] | None = None,
+) -> Path:
     """Return the entry ``kind/key``, calling ``make(path)`` first where it is not there yet.
 
     ``make`` writes a file or a directory at the path that it is given. Of several processes that
-    ask at the same time one makes the entry and the others wait for it.
+    ask at the same time one makes the entry and the others wait for it. One that does not pass a
+    ``check``, such as :func:`is_intact`, is made anew.
     """
-    if found := existing(kind, key, suffix=suffix):
+    found = existing(kind, key, suffix=suffix)
+    if found and (check is None or check(found)):
         return found
     final = root() / kind / f"{key[:24]}{suffix}"
     with disk_full_explained(final.parent):
         final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock_file(final)):
+        with turn(lock_file(final), f"makes {kind}/{final.name} of the cache"):
+            RUNS.check()
             sweep(final)
-            if _note_use(final):
+            if _note_use(final) and (check is None or check(final)):
                 return final
+            discard(final)
             scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
             try:
                 product = scratch / final.name
                 make(product)
                 _note_use(product)  # What was copied or unpacked may bring a time of its own.
+                seals.write(final, product)
                 product.rename(final)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -91,6 +108,32 @@ def existing(kind: str, key: str, *, suffix: str = "") -> Path | None:
     return None
 
 
+def is_intact(entry: Path) -> bool:
+    """Whether an entry is what it was when it was made; all of it is read for that."""
+    return seals.is_intact(entry)
+
+
+def require_intact(path: Path) -> None:
+    """Refuse an entry, or what is in one, that is not what it was when it was made.
+
+    For what is not checked each time that it is asked for, since it is large and mostly not read:
+    before it is. Raises :class:`HashMismatchError`, and the entry is then gone. A path elsewhere
+    is nobody's entry.
+    """
+    if not path.is_relative_to(root()):
+        return
+    parts = path.relative_to(root()).parts
+    if len(parts) < 2 or seals.is_intact(found := root().joinpath(*parts[:2])):
+        return
+    with turn(lock_file(found), f"removes {'/'.join(parts[:2])} of the cache"):
+        discard(found)
+        seals.remove(found)
+    raise HashMismatchError(
+        f"{found} is not what it was when it was made: it is damaged, or was changed",
+        advice="It was removed; run again, and it is made anew.",
+    )
+
+
 def replace(kind: str, key: str, content: bytes, *, suffix: str = "") -> None:
     """Put a file in the place of the entry ``kind/key``, whether there is one already or not.
 
@@ -100,11 +143,15 @@ def replace(kind: str, key: str, content: bytes, *, suffix: str = "") -> None:
     final = root() / kind / f"{key[:24]}{suffix}"
     with disk_full_explained(final.parent):
         final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock_file(final)):
+        with turn(lock_file(final), f"writes {kind}/{final.name} of the cache"):
             sweep(final)
             scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
             try:
                 (scratch / final.name).write_bytes(content)
+                if final.is_dir():  # which a file does not replace
+                    discard(final)
+                # Who asks between the two finds a damaged entry, which is none.
+                seals.write(final, scratch / final.name)
                 (scratch / final.name).replace(final)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -127,6 +174,7 @@ def remove(entry: Path, *, last_used: float) -> bool:
                 entry.rename(removed)
             finally:
                 mark.unlink(missing_ok=True)
+            seals.remove(entry)
             discard(removed)
     except Timeout:
         return False
@@ -190,13 +238,30 @@ def _beside(entry: Path, what: str) -> Path:
 
 @contextmanager
 def disk_full_explained(place: Path) -> Iterator[None]:
-    """Turn "no space left" into :class:`DiskFullError` that names the place."""
+    """Turn "no space left" into :class:`DiskFullError` that names the place.
+
+    And what else keeps a place from being written to: a limit of this process into the same, a
+    folder or a disk that may not be written to into :class:`ConfigurationError`.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise disk_full(place) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(place) from error
+        if error.errno == errno.EFBIG:
+            raise DiskFullError(
+                f"a file in {place} became too large for this process: {error.strerror}",
+                advice="Lift its limit: `ulimit -f unlimited`.",
+            ) from error
+        # Of a file elsewhere, such as one that is read, it would say what is not so.
+        about = Path(os.fsdecode(error.filename)) if error.filename else place
+        if error.errno in _UNWRITABLE and (about == place or place in about.parents):
+            raise ConfigurationError(
+                f"{place} cannot be written to: {error.strerror}",
+                advice="Let it be where you may write: the cache with "
+                f"{LOCATION_VARIABLE}, temporary files with TMPDIR.",
+            ) from error
+        raise
 
 
 def require_space(place: Path, megabytes: int) -> None:

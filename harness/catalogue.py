@@ -196,7 +196,7 @@ def sums(
     ``offline`` asks nobody.
     """
     key = cache.digest(mirror.base, release)
-    if path := cache.existing(_SUMS, key):
+    if (path := cache.existing(_SUMS, key)) and cache.is_intact(path):
         with suppress(OSError, FetchError):  # removed or damaged just now
             found = _parsed(path.read_bytes(), str(path))
             if needing is None or needing in found:

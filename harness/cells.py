@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache as cache_in_process
 from pathlib import Path
-from typing import Any
+from typing import assert_never
 
-from harness import foreseen, lddebug, signature
+from harness import foreseen, lddebug, probereport, signature
 from harness.check import advice, verdicts
 from harness.check.advice import Advice
 from harness.check.baseline import is_libpython
@@ -23,6 +23,16 @@ from harness.matrix import Kind
 from harness.outcome import Outcome, Reason, Stage, not_applicable, untestable
 from harness.plan import Cell, Interpreter, module_name, tree_name, where
 from harness.prepared import Prepared
+from harness.probereport import (
+    MAX_MESSAGE,
+    Bindings,
+    Forged,
+    Imported,
+    NotAsked,
+    Passed,
+    Raised,
+    Unread,
+)
 from harness.question import EXTENSIONS, Answers, Finished, Question
 from harness.signature import ANSWERS, FLAKY
 from harness.verdict import judge
@@ -61,8 +71,8 @@ def settle(
     """What happened in a cell, and what the loader's rules had foreseen of it.
 
     What nobody expected is asked again as ``fresh``, and that answer counts: a forked interpreter
-    may be quicker, but must not be the reason of anything. Where the two differ, both are asked
-    :data:`AGAIN` times more, to tell which of the two ways it is from what comes by chance.
+    may be quicker, but must not be the reason of anything. Where the two differ, or crashed, both
+    are asked :data:`AGAIN` times more, to tell what lies in the way of asking from mere chance.
     """
 
     def ask(fresh: bool) -> Outcome:
@@ -70,33 +80,48 @@ def settle(
 
     foresight = foreseen.foresee(cell, prepared)
     outcome = ask(fresh)
+    has_died = (outcome.stage, outcome.reason) == (Stage.INTERPRETER, Reason.UNTESTABLE)
+    if has_died and prepared.environments[cell.environment.id].image is not None:
+        # Before it had started, so that nothing is known: of the machine perhaps, or the emulator.
+        outcome = ask(True)
     given = foresight and foresight.given(outcome)
     prediction = given.prediction if given else None
     if not judge(outcome, cell.expected, prediction).is_surprise:
         return outcome, given
     again = ask(True)
-    if signature.of_outcome(again) != signature.of_outcome(outcome):
+    is_same = signature.of_outcome(again) == signature.of_outcome(outcome)
+    # An emulator that crashes now and then may do so twice.
+    if not is_same or again.reason is Reason.CRASH:
         firsts = [outcome, *(ask(fresh) for _ in range(AGAIN))]
-        again = decided(firsts, [again, *(ask(True) for _ in range(AGAIN))])
+        others = [again, *(ask(True) for _ in range(AGAIN))]
+        again = decided([], firsts + others) if fresh else decided(firsts, others)
     return again, foresight and foresight.given(again)
 
 
-def decided(firsts: Sequence[Outcome], fresh: Sequence[Outcome]) -> Outcome:
-    """The answer that counts of several that differ: the most frequent of the ``fresh`` ones.
+def decided(forked: Sequence[Outcome], fresh: Sequence[Outcome]) -> Outcome:
+    """The answer that counts of several: of those that come by chance the most frequent.
 
-    Its evidence has how often each was given, under ``answers``, and the different ones under
-    :data:`FLAKY`; or, where it only matters in which of the two ways was asked, the first one
-    under ``forked``.
+    Its evidence has how often each was given, under :data:`ANSWERS`, and the different ones under
+    :data:`FLAKY`; or, where it only matters in which of the two ways was asked, the ``fresh`` one
+    counts, and the other is noted under ``forked``.
     """
-    tried = [one for one in fresh if one.reason.was_tried] or list(fresh)
-    words = [signature.of_outcome(one).words for one in tried]
-    counts = dict(Counter(signature.of_outcome(one).words for one in (*firsts, *fresh)))
-    chosen = tried[words.index(Counter(words).most_common(1)[0][0])]
-    ways = [{signature.of_outcome(one) for one in way} for way in (firsts, fresh)]
-    if all(len(way) == 1 for way in ways):
-        forked: object = {"reason": firsts[0].reason, "message": firsts[0].message}
-        return replace(chosen, evidence={**chosen.evidence, "forked": forked})
-    return replace(chosen, evidence={**chosen.evidence, FLAKY: list(counts), ANSWERS: counts})
+    ways = [[one for one in way if one.reason.was_tried] for way in (forked, fresh)]
+    if not ways[1]:
+        return fresh[-1]
+    kinds = [{signature.of_outcome(one) for one in way} for way in ways]
+    if len(kinds[0] | kinds[1]) == 1:
+        return ways[1][0]
+    if len(kinds[0]) == len(kinds[1]) == 1:
+        noted: object = {"reason": ways[0][0].reason, "message": ways[0][0].message}
+        return replace(ways[1][0], evidence={**ways[1][0].evidence, "forked": noted})
+    by_words = [[(signature.of_outcome(one).words, one) for one in way] for way in ways]
+    counts = Counter(said for way in by_words for said, _ in way)
+    among_fresh = Counter(said for said, _ in by_words[1])
+    best = max(counts, key=lambda said: (counts[said], among_fresh[said]))
+    # The evidence of a fresh one, where there is one.
+    chosen = next(one for said, one in [*by_words[1], *by_words[0]] if said == best)
+    evidence = {**chosen.evidence, FLAKY: list(counts), ANSWERS: dict(counts)}
+    return replace(chosen, evidence=evidence)
 
 
 def trace(cell: Cell, pool: Answers, library: str) -> tuple[str, ...]:
@@ -158,8 +183,7 @@ def _advice(tree: Path, interpreter: Interpreter, library: str | None) -> tuple[
 
 def interpret(finished: Finished, cell: Cell) -> Outcome:
     """What a probe's end means. A fact about the extension only after the probe had started."""
-    events = _encodable(finished.events)
-    started = events.get("started")
+    started = probereport.started(finished.events)
     if started is None:
         said = finished.errors.strip()[-500:] or "it said nothing"
         return untestable(
@@ -167,21 +191,21 @@ def interpret(finished: Finished, cell: Cell) -> Outcome:
             f"the interpreter did not start the probe{_code(finished)}: {said}",
         )
     expected_machine = str(cell.environment.interpreter.platform)
-    if started["machine"] != expected_machine:
+    if started.machine != expected_machine:
         return untestable(
             Stage.IMAGE,
-            f"the container runs on {started['machine']}, but the cell is for {expected_machine}",
+            f"the container runs on {started.machine}, but the cell is for {expected_machine}",
         )
-    if started["leaked"]:
+    if started.leaked:
         return untestable(
             Stage.IMAGE,
-            f"the image sets {', '.join(started['leaked'])}, which would change the answer",
+            f"the image sets {', '.join(started.leaked)}, which would change the answer",
         )
     stage = LAST_STAGE[cell.sample.kind]
     evidence: dict[str, object] = {
-        "python": started["python"],
-        "prefix": started["base_prefix"],
-        "machine": started["machine"],
+        "python": started.python,
+        "prefix": started.base_prefix,
+        "machine": started.machine,
     }
     if finished.timed_out:
         return Outcome(
@@ -190,45 +214,58 @@ def interpret(finished: Finished, cell: Cell) -> Outcome:
             message=f"the {stage} did not end within {cell.sample.timeout} s",
             evidence=evidence,
         )
-    report = events.get("finished")
+    try:
+        report = probereport.answer(finished.events, cell.sample.kind)
+    except Forged as forged:
+        return _died(finished, stage, evidence, str(forged))
     if report is None:
         return _died(finished, stage, evidence)
-    match report["outcome"]:
-        case "not-installed":
-            return untestable(Stage.INSTALL, str(report["message"]))
-        case "not-applicable":
-            return not_applicable(Stage.INTERPRETER, str(report["message"]))
-    evidence["mapped_libpythons"] = report["mapped_libpythons"]
-    evidence["modules"] = report["modules"]
+    return _answered(report, cell, stage, evidence)
+
+
+def _answered(
+    report: Imported | Passed | Raised | NotAsked,
+    cell: Cell,
+    stage: Stage,
+    evidence: dict[str, object],
+) -> Outcome:
+    if isinstance(report, NotAsked):
+        if report.outcome == "not-installed":
+            return untestable(Stage.INSTALL, report.message[:MAX_MESSAGE])
+        return not_applicable(Stage.INTERPRETER, report.message[:MAX_MESSAGE])
+    evidence["mapped_libpythons"] = report.mapped_libpythons
+    evidence["modules"] = report.modules
     missing = None
-    match report["outcome"]:
-        case "passed":
-            evidence["findings"] = report["findings"]
+    match report:
+        case Passed():
+            evidence["findings"] = report.findings
             reason, message = Reason.PASSES, ""
-        case "imported":
-            bindings = report["bindings"]
-            if "problem" in bindings:
+        case Imported():
+            bound = report.bindings
+            if isinstance(bound, Unread):
                 return untestable(
                     Stage.INSTALL,
                     "it imports, but to what its symbols are bound could not be read: "
-                    f"{bindings['problem']}",
+                    f"{bound.problem}",
                 )
-            evidence["bindings"] = bindings
-            reason, message = _bound(bindings)
-        case _:
-            evidence["exception"] = report["exception"]
-            if "findings" in report:
-                evidence["findings"] = report["findings"]
-            message, missing = str(report["message"]), report["missing_library"]
-            reason = _reason(message, missing, str(report["exception"]))
+            evidence["bindings"] = bound.model_dump()
+            reason, message = _bound(bound)
+        case Raised():
+            evidence["exception"] = report.exception
+            if "findings" in report.model_fields_set:
+                evidence["findings"] = report.findings
+            message, missing = report.message[:MAX_MESSAGE], report.missing_library
+            reason = _reason(message, missing, report.exception)
             if stage is Stage.CHECK and reason is not Reason.MISSING_LIBRARY:
                 reason = Reason.FAILS
+        case _:
+            assert_never(report)
     return Outcome(
         stage=stage,
         reason=reason,
         message=message,
         missing_library=missing,
-        seconds=report["seconds"],
+        seconds=report.seconds,
         evidence=evidence,
     )
 
@@ -237,9 +274,9 @@ def _code(finished: Finished) -> str:
     return "" if finished.exit_code is None else f" (exit code {finished.exit_code})"
 
 
-def _bound(bindings: dict[str, Any]) -> tuple[Reason, str]:
+def _bound(bindings: Bindings) -> tuple[Reason, str]:
     """Whether the C API that an extension uses is the running interpreter's."""
-    copies: dict[str, list[str]] = bindings["copies"]
+    copies = bindings.copies
     if not copies:
         return Reason.IMPORTS, ""
     words = [
@@ -247,20 +284,7 @@ def _bound(bindings: dict[str, Any]) -> tuple[Reason, str]:
         f"bound to {path}"
         for path, names in copies.items()
     ]
-    return Reason.SPLIT_BINDING, f"{'; '.join(words)}, but {bindings['home']} is what runs"
-
-
-def _encodable(value: Any) -> Any:
-    """The same with lone surrogates escaped: a file name that is no UTF-8 may be in any text."""
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode()
-        case list():
-            return [_encodable(part) for part in value]
-        case dict():
-            return {_encodable(key): _encodable(part) for key, part in value.items()}
-        case _:
-            return value
+    return Reason.SPLIT_BINDING, f"{'; '.join(words)}, but {bindings.home} is what runs"
 
 
 def _reason(message: str, missing: str | None, exception: str) -> Reason:
@@ -271,8 +295,10 @@ def _reason(message: str, missing: str | None, exception: str) -> Reason:
     return Reason.OUT_OF_MEMORY if exception == "MemoryError" else Reason.IMPORT_ERROR
 
 
-def _died(finished: Finished, stage: Stage, evidence: dict[str, object]) -> Outcome:
-    """The process ended without a report, after the probe had started."""
+def _died(
+    finished: Finished, stage: Stage, evidence: dict[str, object], forged: str = ""
+) -> Outcome:
+    """The process ended without a report that counts, after the probe had started."""
     evidence["exit_code"] = finished.exit_code
     evidence["stderr"] = finished.errors[-2000:]
     if finished.oom_killed:
@@ -282,16 +308,15 @@ def _died(finished: Finished, stage: Stage, evidence: dict[str, object]) -> Outc
             message=f"the kernel killed the {stage}: it wanted more memory than the matrix allows",
             evidence=evidence,
         )
-    assert finished.exit_code is not None  # since it had started, its end was seen
-    number = finished.exit_code - 128
     how = (
-        f"signal {number} ({SIGNALS.get(number, 'unknown')})"
-        if 0 < number < 65
-        else f"exit code {finished.exit_code}"
+        f"exit code {finished.exit_code}"
+        if finished.signal is None
+        else f"signal {finished.signal} ({SIGNALS.get(finished.signal, 'unknown')})"
     )
+    message = f"the interpreter ended during the {stage} with {how}"
     return Outcome(
         stage=stage,
         reason=Reason.CRASH,
-        message=f"the interpreter ended during the {stage} with {how}",
+        message=f"{message}; {forged}" if forged else message,
         evidence=evidence,
     )

@@ -283,17 +283,20 @@ def clean(images: bool, to: str | None, with_cache: bool) -> None:
     """
     import shutil
 
-    from harness import cache, containers, engine, imagestorage, storage
+    from harness import cache, containers, engine, imagestorage, scratch
     from harness.images import remove_all
+    from harness.sizes import parse_size
 
     if to is not None and not images:
         raise ConfigurationError(
             "--to says which images go, and without --images none does",
             advice="Add --images; for the cache there is `pbs-matrix cache prune --to SIZE`.",
         )
-    wanted = imagestorage.limit() if to is None else storage.parse_size(to)
+    wanted = imagestorage.limit() if to is None else parse_size(to)
     client = engine.connect()
     click.echo(f"removed {containers.reap_dead(client)} containers of dead runs")
+    if folders := scratch.reap_dead():
+        click.echo(f"removed {folders} temporary folders of dead runs")
     problems = False
     if images and to is None:
         click.echo(f"removed {remove_all(client)} images")
@@ -359,6 +362,7 @@ def prune(to: str | None, kind: str | None, now: bool, dry_run: bool) -> None:
     Ends with 1 if something could not be removed.
     """
     from harness import storage
+    from harness.sizes import parse_size
 
     if to is None and (kind is not None or now):
         raise ConfigurationError(
@@ -366,7 +370,7 @@ def prune(to: str | None, kind: str | None, now: bool, dry_run: bool) -> None:
             advice="Add --to SIZE, such as --to 2GB.",
         )
     done = storage.prune(
-        None if to is None else storage.parse_size(to),
+        None if to is None else parse_size(to),
         kind=kind or "*",
         now=now,
         dry_run=dry_run,

@@ -15,11 +15,15 @@ from docker.types import LogConfig, Ulimit
 from harness import engine
 from harness.errors import ConfigurationError
 from harness.limits import PROCESSES, Limits
-from harness.storage import parse_size
+from harness.sizes import parse_size
 from harness.why import printable
 
 RUNTIME_VARIABLE = "PBS_MATRIX_RUNTIME"
 """Names the engine's runtime for containers with strangers' code, such as ``runsc``."""
+
+
+MOST_OF_A_USER = 4096
+"""Processes that a user may have, in all containers of the machine together."""
 
 
 def confinement(
@@ -57,19 +61,24 @@ def attended(
             run, owner, memory=limits.memory, processes=limits.processes, runtime=runtime
         ),
         "read_only": True,
-        # Docker would have no program run there, and what is mapped from a file is none.
+        # Shared memory goes with the last process that has it.
+        "sysctls": {"kernel.shm_rmid_forced": "1"},
+        # Of the container, where it is nobody else's. Docker would forbid programs there, and to
+        # run one that is mapped is no more than to run one that is written to memory.
         "tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={parse_size(limits.tmp)}"},  # noqa: S108
         "ulimits": [
             Ulimit(name="core", soft=0, hard=0),
             Ulimit(name="fsize", soft=file_size, hard=file_size),
             Ulimit(name="nofile", soft=limits.open_files, hard=limits.open_files),
+            # Above what any sample may have. Podman 4.3 forgets its own where others are given, and
+            # then asks for as many as it may not set.
+            Ulimit(name="nproc", soft=MOST_OF_A_USER, hard=MOST_OF_A_USER),
         ],
         **({"nano_cpus": int(cpus * 1e9)} if cpus else {}),
         "stdin_open": True,
         # For the agent, which gives each of its children a user of its own, and no capability.
         "cap_add": ["SETUID", "SETGID", "KILL"],
-        # Inside the container, where /tmp is nobody else's.
-        "environment": {"HOME": "/tmp", "LANG": "C.UTF-8"},  # noqa: S108
+        "environment": {"HOME": "/tmp", "LANG": "C.UTF-8"},  # noqa: S108 - as above
         # What it says is for the one who attends it, and kept by nobody else.
         "log_config": LogConfig(type="none"),
     }

@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import docker
-import requests
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.types import Mount
 
 from harness import agent, archives, engine, owner
 from harness import confinement as confinements
-from harness.agent import Agent, AgentGone
+from harness.agent import Agent, AgentBusy, AgentGone
 from harness.errors import EngineMissingError, HarnessError, ToolError
 from harness.limits import Limits
 from harness.plan import Cell, Environment
@@ -168,7 +167,9 @@ class Containers:
                     self._lost(place, its)
                     if last:
                         return _unanswered(gone)
-        raise AssertionError("the second attempt returned or raised")
+                except AgentBusy:
+                    break
+        return self._ask_alone(question, place)
 
     @contextmanager
     def room(self) -> Iterator[None]:
@@ -292,7 +293,7 @@ class Containers:
         its = self._make(place)
         try:
             return its.ask(question)
-        except AgentGone as gone:
+        except (AgentGone, AgentBusy) as gone:
             return _unanswered(gone)
         finally:
             its.close()
@@ -301,7 +302,7 @@ class Containers:
         doing = f"starting the container of {place.environment.id}"
         try:
             return self._started(place)
-        except (DockerException, requests.RequestException, OSError) as error:
+        except (*engine.ERRORS, OSError, KeyError) as error:  # the last of an answer that is none
             raise engine.translated(error, doing) from error
 
     def _started(self, place: _Place) -> Agent:
@@ -358,7 +359,7 @@ def _close(made: Future[Agent]) -> None:
         made.result().close()
 
 
-def _unanswered(gone: AgentGone) -> Finished:
+def _unanswered(gone: Exception) -> Finished:
     """Nothing is known of the probe: not even whether it has started."""
     return Finished(exit_code=None, seconds=0.0, timed_out=False, events={}, errors=str(gone))
 
@@ -429,7 +430,7 @@ def _packed(trees: Mapping[str, Path]) -> Iterator[IO[bytes]]:
 def _remove_all(client: docker.DockerClient, which: Any) -> int:
     """Raises :class:`harness.errors.HarnessError` where the engine does not answer."""
     removed = 0
-    try:
+    with engine.asking("looking for containers of other runs"):
         found = client.containers.list(
             all=True, filters={"label": [f"{engine.KIND}=cell"]}, ignore_removed=True
         )
@@ -437,8 +438,6 @@ def _remove_all(client: docker.DockerClient, which: Any) -> int:
             if engine.OWNER in container.labels and which(container.labels):
                 _remove(container)
                 removed += 1
-    except (DockerException, requests.RequestException) as error:
-        raise engine.translated(error, "looking for containers of other runs") from error
     return removed
 
 

@@ -71,6 +71,7 @@ def unpack(
             doing=f"unpacking Debian {suite}'s packages for {platform}",
             # The same packages give the same bytes.
             environment={"SOURCE_DATE_EPOCH": "1735689600", "TMPDIR": work},
+            bound=True,
         )
         if installed is None:
             root.rename(output)
@@ -108,7 +109,9 @@ def fetch_qemu(platform: Platform) -> Path:
         tar_path.unlink()
         path.chmod(0o755)
 
-    return cache.entry("qemu", cache.digest("qemu", SUITE, platform, host), make)
+    # It will run as root, for every container of that platform.
+    key = cache.digest("qemu", SUITE, platform, host)
+    return cache.entry("qemu", key, make, check=cache.is_intact)
 
 
 def _mmdebstrap() -> str:

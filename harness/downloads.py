@@ -32,6 +32,7 @@ import requests
 
 from harness import cache, network
 from harness.errors import FetchError, HashMismatchError, causes
+from harness.interruption import RUNS
 from harness.progress import SILENT, Progress, size_of
 
 KIND = "upstream"
@@ -358,6 +359,7 @@ class _Download:
         """Add to what is here, and return how much that is then."""
         with self.here.path.open("ab") as output:
             for piece in pieces:
+                RUNS.check()
                 output.write(piece)
                 output.flush()  # so that it is there when this process is killed
                 done += len(piece)
@@ -462,7 +464,7 @@ def _backoff(patience: Patience, attempt: int) -> float:
 
 
 def _pause(seconds: float) -> None:
-    time.sleep(seconds)
+    RUNS.sleep(seconds)
 
 
 def _clock(seconds: float) -> str:

@@ -10,8 +10,11 @@ import math
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import docker
 import requests
@@ -20,6 +23,7 @@ from docker.context.config import get_current_context_name
 from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from harness import cache, errors, tunnel
 from harness.errors import (
@@ -48,6 +52,9 @@ GREETING = 60
 """Seconds that its first answer may take."""
 
 DEFAULT_SOCKET, PODMAN_SOCKET = "/var/run/docker.sock", "/run/podman/podman.sock"
+
+ERRORS = (DockerException, requests.RequestException, HTTPError)
+"""What a call of the engine may raise; the client lets those of the libraries below it through."""
 
 EXEC_FORMAT = "exec format error"
 """What a kernel says of a program of another architecture, in any engine's words."""
@@ -80,6 +87,13 @@ class Client(docker.DockerClient):  # type: ignore[misc]  # docker has no types
         if url.startswith("ssh:"):
             url = f"unix://{tunnel.to(url).path}"
         super().__init__(base_url=url, tls=address.tls or False, timeout=timeout)
+        self.api.send = partial(self._send, self.api.send)
+
+    def _send(self, send: Callable[..., Any], request: Any, **options: Any) -> Any:
+        # For a build and for a pull the library would wait for ever.
+        if options.get("timeout") is None:
+            options["timeout"] = self.api.timeout
+        return send(request, **options)
 
 
 def named(environment: Mapping[str, str] | None = None) -> Address | None:
@@ -167,7 +181,7 @@ def connect(
         # It is asked for its version here. That there is none is said sooner than a build step may
         # have to be waited for.
         client = Client(address, min(timeout, GREETING))
-    except (DockerException, requests.RequestException, OSError) as error:
+    except (*ERRORS, OSError) as error:
         raise _silent(address, error) from error
     client.api.timeout = timeout
     return client
@@ -197,6 +211,12 @@ def _silent(address: Address, error: Exception) -> HarnessError:
             advice="Run as root, or join the engine's group: usermod -aG docker $USER, "
             "then log in again.",
         )
+    if any(isinstance(cause, _ODD) for cause in beneath):
+        return EngineMissingError(
+            f"what answers at {address} is no container engine, or it is out of order: "
+            f"{printable(_raw(error))[:200]}",
+            advice="Look at what serves that address, or name another engine with DOCKER_HOST.",
+        )
     why = printable(str(beneath[-1]))
     if any(isinstance(cause, socket.gaierror) for cause in beneath):
         why = f"there is no host of that name ({why})"
@@ -211,6 +231,19 @@ def _silent(address: Address, error: Exception) -> HarnessError:
             "Ubuntu, and prints the commands elsewhere."
         )
     return EngineMissingError(f"no container engine answers ({address}): {why}", advice=advice)
+
+
+_ODD = (APIError, requests.exceptions.InvalidJSONError, KeyError)
+"""What is beneath where somebody was reached, and said something odd."""
+
+
+@contextmanager
+def asking(doing: str) -> Iterator[None]:
+    """Have the errors of engine calls told in words."""
+    try:
+        yield
+    except ERRORS as error:
+        raise translated(error, doing) from error
 
 
 def translated(error: Exception, doing: str) -> HarnessError:
@@ -230,7 +263,18 @@ def translated(error: Exception, doing: str) -> HarnessError:
             advice='Give Podman lower ones: default_ulimits = ["nofile=4096:4096", '
             '"nproc=4096:4096"] under [containers] in /etc/containers/containers.conf.',
         )
-    if isinstance(error, requests.ConnectionError):
+    if isinstance(error, requests.Timeout | TimeoutError | ReadTimeoutError):
+        return EngineMissingError(
+            f"{doing}: the engine has not answered in time: {said}",
+            advice="Look at what it is at; where it only takes longer, say how many seconds it may "
+            f"with {TIMEOUT_VARIABLE} (by default {TIMEOUT}).",
+        )
+    if isinstance(error, requests.JSONDecodeError | KeyError):
+        return EngineMissingError(
+            f"{doing}: what answers is no container engine, or speaks another protocol: {said}",
+            advice="Look at what serves that address (`pbs-matrix doctor` names it).",
+        )
+    if isinstance(error, requests.ConnectionError | HTTPError):
         return EngineMissingError(
             f"{doing}: the engine stopped answering: {said}",
             advice="Start it again (`pbs-matrix doctor --fix`), and run again.",
@@ -344,8 +388,6 @@ def runs_here(address: Address | None, its: tuple[str, str], this: tuple[str, st
 
 def _asked(question: object) -> Mapping[str, object]:
     assert callable(question)
-    try:
+    with asking("asking the engine what it is"):
         answer: Mapping[str, object] = question()
-    except (DockerException, requests.RequestException) as error:
-        raise translated(error, "asking the engine what it is") from error
     return answer

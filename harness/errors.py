@@ -132,7 +132,7 @@ class HashMismatchError(HarnessError):
 
 
 class ArchiveError(HarnessError):
-    """An interpreter's archive is damaged, made to do harm, or not what its name says."""
+    """An archive is damaged, made to do harm, or not what its name says."""
 
     exit_code = ExitCode.ARCHIVE
 

@@ -14,7 +14,19 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from harness import buildsystem, cache, elf, index, inventory, project, replica, tools, yamlfile
+from harness import (
+    buildsystem,
+    cache,
+    elf,
+    index,
+    inputs,
+    inventory,
+    project,
+    replica,
+    tools,
+    wheelfile,
+    yamlfile,
+)
 from harness.errors import ConfigurationError, NoSuchWheelError, ToolError
 from harness.lock import Lock
 from harness.matrix import Check, Extension
@@ -103,6 +115,8 @@ def install(wheels: Sequence[Path], python: str, platform: Platform) -> Installe
     sha256 = {wheel.name: cache.file_digest(wheel) for wheel in wheels}
 
     def make(path: Path) -> None:
+        for wheel in wheels:
+            wheelfile.vet(wheel)
         tools.run(
             [
                 *(tools.find("uv", advice="pip install uv"), "pip", "install", "--quiet"),
@@ -118,7 +132,7 @@ def install(wheels: Sequence[Path], python: str, platform: Platform) -> Installe
         note_files(path)
 
     key = cache.digest("installed", RECIPE, sorted(sha256.values()), python, platform)
-    return Installed(tree=cache.entry("installed", key, make), wheels=sha256)
+    return Installed(tree=cache.entry("installed", key, make, check=cache.is_intact), wheels=sha256)
 
 
 def _wheels(
@@ -188,7 +202,8 @@ def _patched(tree: Path, cell: Cell) -> Path:
             )
         note_files(path)
 
-    return cache.entry("installed", cache.digest("patchelf", RECIPE, tree.name), make)
+    key = cache.digest("patchelf", RECIPE, tree.name)
+    return cache.entry("installed", key, make, check=cache.is_intact)
 
 
 def _check(check: Check, beside: Path) -> Path:
@@ -203,7 +218,7 @@ def _check(check: Check, beside: Path) -> Path:
         note_files(path)
 
     key = cache.digest("check", RECIPE, content)
-    return cache.entry("installed", key, make)
+    return cache.entry("installed", key, make, check=cache.is_intact)
 
 
 def find(path: str, beside: Path, *, advice: str) -> Path:
@@ -249,17 +264,23 @@ def is_project(folder: Path) -> bool:
     return not (folder / RECIPE_FILE).is_file()
 
 
-def build(name: str, folder: Path, python: str, platform: Platform) -> Path:
-    """Build a sample into a wheel for a platform, on any host, without running any of it."""
+def recipe_of(folder: Path) -> Recipe:
+    """The extension.yaml of a folder; :class:`ConfigurationError` where it is none, and where."""
     document = yamlfile.read(folder / RECIPE_FILE)
     try:
-        recipe = Recipe.model_validate(document.data)
+        return Recipe.model_validate(document.data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        location = first["loc"]
         raise ConfigurationError(
-            f"{document.place(first['loc'])}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            f"{document.place(location)}: {inputs.keys(location)}{inputs.short(first['msg'])}",
             advice="cases/extensions has examples.",
         ) from None
+
+
+def build(name: str, folder: Path, python: str, platform: Platform) -> Path:
+    """Build a sample into a wheel for a platform, on any host, without running any of it."""
+    recipe = recipe_of(folder)
     inputs = {
         source: _input(folder, source).read_bytes().hex()
         for source in (*(s for step in recipe.build for s in step.sources), *recipe.files.values())
@@ -282,7 +303,7 @@ def build(name: str, folder: Path, python: str, platform: Platform) -> Path:
         _write_wheel(path / wheel_name, work)
         shutil.rmtree(work)
 
-    return cache.entry("samples", key, make) / wheel_name
+    return cache.entry("samples", key, make, check=cache.is_intact) / wheel_name
 
 
 def _input(folder: Path, source: str) -> Path:

@@ -10,16 +10,16 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import assert_never
 
 import docker
 import requests
-from docker.errors import APIError, BuildError, DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound
 from docker.models.images import Image as DockerImage
-from filelock import FileLock
 from packaging.version import Version
+from urllib3.exceptions import HTTPError
 
 from harness import (
     archives,
@@ -32,13 +32,16 @@ from harness import (
     owner,
     project,
     routes,
+    scratch,
 )
 from harness.image import Image, Origin
 from harness.interpreters import Archive
+from harness.interruption import RUNS
 from harness.matrix import Base
 from harness.plan import Environment, Interpreter
 from harness.platforms import Platform
 from harness.routes import Installation, Route
+from harness.turns import turn
 
 ESSENTIAL = (
     *("base-files", "bash", "coreutils", "dash", "grep", "libc-bin", "sed", "tar"),
@@ -76,22 +79,23 @@ class Images:
     def base(self, name: str, base: Base, platform: Platform, packages: tuple[str, ...]) -> Image:
         """A base image with packages added: pulled if a registry answers, built otherwise."""
         doing = f"making the base image {name} for {platform}"
-        pulled = self._pull(base, platform)
-        if pulled is not None:
-            return self._pulled_base(name, base, platform, packages, pulled, doing)
-        wanted = tuple(sorted({*ESSENTIAL, *packages}))
-        root = _debian_root(base.suite, wanted, platform)
-        origin, digest = Origin.BUILT, (root / "sha256").read_text()
-        tag = self.build(
-            "base",
-            files={"root.tar": root / "root.tar"},
-            platform=platform,
-            inputs=[digest],
-            arguments={},
-            labels={"base": name, "origin": origin, "base-digest": digest},
-            doing=doing,
-        )
-        return self._inspect(tag, origin, digest)
+        with engine.asking(doing):
+            pulled = self._pull(base, platform)
+            if pulled is not None:
+                return self._pulled_base(name, base, platform, packages, pulled, doing)
+            wanted = tuple(sorted({*ESSENTIAL, *packages}))
+            root = _debian_root(base.suite, wanted, platform)
+            origin, digest = Origin.BUILT, (root / "sha256").read_text()
+            tag = self.build(
+                "base",
+                files={"root.tar": root / "root.tar"},
+                platform=platform,
+                inputs=[digest],
+                arguments={},
+                labels={"base": name, "origin": origin, "base-digest": digest},
+                doing=doing,
+            )
+            return self._inspect(tag, origin, digest)
 
     def environment(
         self,
@@ -158,14 +162,15 @@ class Images:
             },
             doing=f"building the image of {environment.id}",
         )
-        return self._inspect(tag, base.origin, base.base_digest)
+        with engine.asking(f"looking at the image of {environment.id}"):
+            return self._inspect(tag, base.origin, base.base_digest)
 
     def _pull(self, base: Base, platform: Platform) -> str | None:
         """Pull a base and return its id, or None where there is none or no registry answers."""
         if base.image is None:
             return None
         kept = _kept_name(base.image, platform)
-        with self._locked(base.image):
+        with self._locked(base.image, f"pulls {base.image}"):
             if found := self._find(kept) or self._loaded(kept):
                 return str(found.id)
             if self._unreachable is not None:
@@ -187,13 +192,14 @@ class Images:
                     advice="Name an image for several platforms by the digest of its index.",
                 )
             image.tag(*kept.split(":"))
-            cache.entry(SAVED, cache.digest(kept), lambda path: self._save(kept, path))
+            key = cache.digest(kept)
+            cache.entry(SAVED, key, lambda path: self._save(kept, path), check=cache.is_intact)
         return str(image.id)
 
     def _loaded(self, kept: str) -> DockerImage | None:
         """A base that this or another engine had pulled before, from the cache."""
         saved = cache.existing(SAVED, cache.digest(kept))
-        if saved is None:
+        if saved is None or not cache.is_intact(saved):
             return None
         with saved.open("rb") as stream:
             self._client.images.load(stream)
@@ -219,21 +225,24 @@ class Images:
             ):
                 if "error" in line:
                     return str(line["error"])
-        except (APIError, requests.RequestException) as error:
+        # A stream of messages that ends before its end raises urllib3's own.
+        except (APIError, requests.RequestException, HTTPError) as error:
             return str(getattr(error, "explanation", None) or error)
         return None
 
     @contextmanager
-    def _locked(self, what: str) -> Iterator[None]:
+    def _locked(self, what: str, doing: str) -> Iterator[None]:
         """Keep other workers, and other runs on this machine, from doing the same at once.
 
         On the same engine: another one has its own images, and may be slow.
         """
         name = cache.digest(what, str(getattr(self._client, "address", "")))
         locks = cache.root() / "image-locks"
-        with cache.disk_full_explained(locks):
-            locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{name[:24]}.lock"):
+        with ExitStack() as held:
+            with cache.disk_full_explained(locks):
+                locks.mkdir(parents=True, exist_ok=True)
+                held.enter_context(turn(locks / f"{name[:24]}.lock", doing))
+            RUNS.check()
             yield
 
     def _pulled_base(
@@ -248,8 +257,8 @@ class Images:
         """A pulled image, with the packages that it lacks laid over it."""
         assert base.image is not None
         digest = base.image.partition("@")[2]
-        with tempfile.TemporaryDirectory() as work:
-            additional = Path(work) / "root.tar"
+        with scratch.directory() as work:
+            additional = work / "root.tar"
             if packages:
                 status = self._read_file(pulled, "/var/lib/dpkg/status")
                 debian.unpack(packages, platform, additional, suite=base.suite, installed=status)
@@ -285,7 +294,9 @@ class Images:
                     member = tar.extractfile(tar.next() or path)
                     return member.read() if member else b""
         finally:
-            container.remove(force=True)
+            # Else whoever runs next removes it.
+            with suppress(DockerException, requests.RequestException):
+                container.remove(force=True)
 
     def build(
         self,
@@ -304,30 +315,29 @@ class Images:
         content = cache.digest(recipe, platform, inputs, arguments, texts)
         tag = f"pbs-matrix/{recipe}:{content[:24]}"
         imagestorage.note(self._client, tag)
-        with self._locked(content):
+        with engine.asking(doing), self._locked(content, f"is {doing}"):
             if self._find(tag):
                 return tag
-            with tempfile.TemporaryDirectory() as work, cache.disk_full_explained(Path(work)):
-                context = Path(work) / "context.tar"
+            with scratch.directory() as work, cache.disk_full_explained(work):
+                context = work / "context.tar"
+                for path in files.values():
+                    cache.require_intact(path)
                 archives.write_context(context, files, texts)
-                try:
-                    with context.open("rb") as stream:
-                        self._client.images.build(
-                            fileobj=stream,
-                            custom_context=True,
-                            tag=tag,
-                            platform=platform.docker,
-                            network_mode="none",
-                            buildargs=arguments,
-                            labels={
-                                engine.KIND: recipe,
-                                **{f"{engine.LABEL}.{k}": str(v) for k, v in labels.items()},
-                            },
-                            rm=True,
-                            forcerm=True,
-                        )
-                except (BuildError, DockerException, requests.RequestException) as error:
-                    raise engine.translated(error, doing) from error
+                with context.open("rb") as stream:
+                    self._client.images.build(
+                        fileobj=stream,
+                        custom_context=True,
+                        tag=tag,
+                        platform=platform.docker,
+                        network_mode="none",
+                        buildargs=arguments,
+                        labels={
+                            engine.KIND: recipe,
+                            **{f"{engine.LABEL}.{k}": str(v) for k, v in labels.items()},
+                        },
+                        rm=True,
+                        forcerm=True,
+                    )
         return tag
 
     def _inspect(self, tag: str, origin: Origin, digest: str) -> Image:
@@ -341,14 +351,18 @@ def _kept_name(image: str, platform: Platform) -> str:
 
 
 def remove_all(client: docker.DockerClient) -> int:
-    """Remove every image of this project that no container uses; their number."""
+    """Remove every image of this project that no container uses; their number.
+
+    Raises :class:`harness.errors.HarnessError` where the engine refuses.
+    """
     removed = 0
-    for recipe in ("upgrade", "environment", "builder-rust", "builder", "base"):
-        for image in client.images.list(filters={"label": f"{engine.KIND}={recipe}"}):
-            removed += _remove(client, image.id)
-    for image in client.images.list(name=PULLED):
-        # The name that it was pulled by is perhaps somebody else's, too.
-        removed += sum(_remove(client, tag) for tag in image.tags if f"{PULLED}:" in tag)
+    with engine.asking("removing images"):
+        for recipe in ("upgrade", "environment", "builder-rust", "builder", "base"):
+            for image in client.images.list(filters={"label": f"{engine.KIND}={recipe}"}):
+                removed += _remove(client, image.id)
+        for image in client.images.list(name=PULLED):
+            # The name that it was pulled by is perhaps somebody else's, too.
+            removed += sum(_remove(client, tag) for tag in image.tags if f"{PULLED}:" in tag)
     return removed
 
 
@@ -358,7 +372,7 @@ def _remove(client: docker.DockerClient, name: str) -> bool:
         client.images.remove(name, force=True)
     except APIError as error:
         if error.status_code != 409:
-            raise engine.translated(error, "removing images") from error
+            raise
         return False
     return True
 

@@ -29,7 +29,7 @@ from rich.filesize import decimal
 
 from harness import cache, engine, owner
 from harness.errors import BuildError, ConfigurationError, HarnessError
-from harness.storage import parse_size
+from harness.sizes import parse_size
 from harness.why import printable
 
 LIMIT_VARIABLE = "PBS_MATRIX_IMAGES_LIMIT"
@@ -206,7 +206,7 @@ def prune(client: docker.DockerClient, to: int, *, labels: Sequence[str] = ()) -
     ``labels``: only images that have these too are looked at. Raises :class:`HarnessError` where
     the engine does not answer, or does not say what images are made of.
     """
-    with _asking("looking at the images"), _notes(client) as folder:
+    with engine.asking("looking at the images"), _notes(client) as folder:
         found = _look(client, folder, labels)
         containers = client.api.containers(all=True)
         busy = {str(each["ImageID"]) for each in containers}
@@ -354,14 +354,6 @@ def _is_elsewhere(label: str) -> bool:
             return machine != here[0] or (boot == here[1] and namespace != here[2])
         case _:
             return True
-
-
-@contextmanager
-def _asking(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except (DockerException, requests.RequestException) as error:
-        raise engine.translated(error, doing) from error
 
 
 def _look(client: docker.DockerClient, folder: Path, labels: Sequence[str]) -> list[Stored]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache as memoize
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from packaging import tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from harness import cache, network
+from harness import cache, network, wheelfile
 from harness.errors import FetchError, HashMismatchError, NoSuchWheelError
 from harness.lock import LockedWheel
 from harness.platforms import Platform
@@ -83,7 +83,12 @@ def _locked(package: DistributionPackage) -> LockedWheel:
 def fetch(wheel: LockedWheel) -> Path:
     """The file of a locked wheel, from the cache or downloaded and checked against its sha256."""
     # A folder for each, since installers read a wheel's tags from its whole name.
-    made = cache.entry("wheels", wheel.sha256, lambda folder: _into(folder, wheel))
+    made = cache.entry(
+        "wheels",
+        wheel.sha256,
+        lambda folder: _into(folder, wheel),
+        check=lambda folder: _is_locked(folder, wheel),
+    )
     return made / wheel.filename
 
 
@@ -92,10 +97,17 @@ def download(wheel: LockedWheel, folder: Path) -> Path:
 
     For what is looked at once; from the cache where it is there.
     """
-    if cached := cache.existing("wheels", wheel.sha256):
+    if (cached := cache.existing("wheels", wheel.sha256)) and _is_locked(cached, wheel):
         return cached / wheel.filename
     _into(folder, wheel)
     return folder / wheel.filename
+
+
+def _is_locked(folder: Path, wheel: LockedWheel) -> bool:
+    """Whether a folder has the wheel, and nothing has changed it since."""
+    with suppress(OSError):
+        return cache.file_digest(folder / wheel.filename) == wheel.sha256
+    return False
 
 
 def _into(folder: Path, wheel: LockedWheel) -> None:
@@ -109,7 +121,9 @@ def _into(folder: Path, wheel: LockedWheel) -> None:
     folder.mkdir()
     path = folder / wheel.filename
     with _explained(wheel.filename), _client() as client:
-        client.download_package(found[0], path, verify=False, timeout=network.TIMEOUT)
+        client.download_package(
+            found[0], path, verify=False, timeout=network.TIMEOUT, progress=lambda _: _Counted(path)
+        )
     actual = cache.file_digest(path)
     if actual != wheel.sha256:
         raise HashMismatchError(
@@ -117,6 +131,30 @@ def _into(folder: Path, wheel: LockedWheel) -> None:
             f"but matrix.lock says {wheel.sha256}",
             advice="Do not use it. If the index was changed on purpose, run `pbs-matrix lock`.",
         )
+    wheelfile.vet(path)
+
+
+class _Counted:
+    """What is told of each piece of a download, and ends one that does not come to its end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing: it is only counted."""
+
+    def update(self, increment: int) -> None:
+        """Raises :class:`FetchError`."""
+        self._size += increment
+        if self._size > wheelfile.MAX_PACKED:
+            raise FetchError(
+                f"{self._path.name} from the index has more than {wheelfile.MAX_PACKED} bytes",
+                advice="No wheel has: look at what answers there.",
+            )
 
 
 @memoize

@@ -8,7 +8,7 @@ from typing import assert_never
 from urllib.parse import unquote, urlsplit
 
 from harness import cache, catalogue, contents, downloads, inventory, published, replica
-from harness.errors import FetchError, NotOfferedError, ToolError
+from harness.errors import FetchError, HashMismatchError, NotOfferedError, ToolError
 from harness.mirror import SUMS, Mirror
 from harness.plan import Interpreter
 from harness.progress import SILENT, Progress
@@ -65,10 +65,11 @@ def look_into(archive: Archive) -> Path:
     """What is in an archive, once it was found harmless, as :mod:`harness.contents` keeps it."""
 
     def make(path: Path) -> None:
+        _require_unchanged(archive)
         contents.save(contents.look(archive.path, archive.name), path)
 
     key = cache.digest("contents", contents.RECIPE, inventory.RECIPE, archive.sha256, archive.name)
-    return cache.entry("contents", key, make, suffix=".json")
+    return cache.entry("contents", key, make, suffix=".json", check=cache.is_intact)
 
 
 def unpacked(interpreter: Interpreter, archive: Archive) -> Path:
@@ -76,10 +77,20 @@ def unpacked(interpreter: Interpreter, archive: Archive) -> Path:
     folder = interpreter.flavour.uv_key(archive.version, interpreter.platform)
 
     def make(path: Path) -> None:
+        _require_unchanged(archive)
         contents.repack(archive.path, path, folder)
 
     key = cache.digest("unpacked", contents.RECIPE, archive.sha256, folder)
     return cache.entry("unpacked", key, make, suffix=".tar")
+
+
+def _require_unchanged(archive: Archive) -> None:
+    cache.require_intact(archive.path)
+    if (found := cache.file_digest(archive.path)) != archive.sha256:
+        raise HashMismatchError(
+            f"{archive.path} has sha256 {found}, but {archive.name} has {archive.sha256}",
+            advice="Do not use it. Remove it; it is fetched again where it can be had.",
+        )
 
 
 def base_packages(source: Source) -> tuple[str, ...]:

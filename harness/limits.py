@@ -7,13 +7,12 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from harness.errors import ConfigurationError
+from harness.sizes import parse_size
 
 PROCESSES = 256
 
 
 def _size(text: str) -> str:
-    from harness.storage import parse_size  # late: it is not needed to collect
-
     try:
         parse_size(text)
     except ConfigurationError as error:

@@ -11,10 +11,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from harness import inputs
 from harness.errors import LockError
 from harness.platforms import Platform
+
+MOST_BYTES = 64 << 20
+"""Bytes of a lock file; one of 10,000 wheels has a twentieth of it."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -99,15 +103,13 @@ def path_for(matrix: Path) -> Path:
 
 
 def load(path: Path) -> Lock:
-    """Read a lock file; :class:`LockError` where it is missing or damaged."""
+    """Read a lock file; :class:`LockError` where it is missing or damaged, and in which line."""
     try:
-        return Lock.model_validate_json(path.read_bytes())
+        return inputs.json_of(Lock, path, most=MOST_BYTES)
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror or error}"
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        problem = f"{path} is damaged: {where + ': ' if where else ''}{first['msg']}"
+    except inputs.Mistake as error:
+        problem = f"{error.place}: damaged: {error.what}"
     raise LockError(
         problem,
         advice="Make it with `pbs-matrix lock` (it needs the package index), or restore it.",

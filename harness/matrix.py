@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from harness import project, yamlfile
+from harness import inputs, project, yamlfile
 from harness.errors import ConfigurationError
 from harness.flavours import Flavour
 from harness.limits import Limits
@@ -32,6 +32,9 @@ from harness.releasechoice import ReleaseRange, check_choice
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.sources import Source
+
+MOST_PROBLEMS = 20
+"""That are told of a file; it may have a mistake in each line."""
 
 NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 """Names become parts of test ids and image labels, hence the narrow alphabet."""
@@ -401,7 +404,7 @@ def schema_text() -> str:
 
 
 def _dotted(location: yamlfile.Location) -> str:
-    return ".".join(str(part) for part in location) or "the file"
+    return inputs.short(".".join(str(part) for part in location)) or "the file"
 
 
 def _explained(error: ValidationError, document: yamlfile.Document) -> ConfigurationError:
@@ -415,28 +418,30 @@ def _explained(error: ValidationError, document: yamlfile.Document) -> Configura
         elif detail["type"] == "missing":
             problem = "is missing"
         elif isinstance(detail["input"], str):
-            problem += f", found {detail['input']!r}"
+            problem = f"{inputs.short(problem)}, found {inputs.short(repr(detail['input']))}"
         problems.append(f"{document.place(location)}: {_dotted(location)}: {problem}")
-    more = f"\n{chr(10).join(problems[1:])}" if problems[1:] else ""
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = [f"and {len(problems) - MOST_PROBLEMS} more"]
     return ConfigurationError(
-        problems[0] + more,
+        "\n".join(problems),
         advice=f"The allowed keys and values are in {project.SCHEMA}.",
     )
 
 
 def _did_you_mean(location: yamlfile.Location) -> str:
     """The key of the same part of the file that looks most like an unknown one."""
-    parts: dict[str | int, type[_Model]] = {
+    parts: dict[str | int, type[BaseModel]] = {
         "bases": Base,
         "extensions": Extension,
         "checks": Check,
         "expectations": Expectation,
         "exclude": Exclusion,
         "include": Inclusion,
+        "limits": Limits,
         "profiles": Inclusion if "include" in location else Profile,
     }
     if location[2:3] == ("applies",):
-        model: type[_Model] = Conditions
+        model: type[BaseModel] = Conditions
     else:
         model = Matrix if len(location) == 1 else parts[location[0]]
     close = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)
@@ -497,6 +502,8 @@ def _dangling_names(matrix: Matrix) -> Iterator[tuple[yamlfile.Location, str]]:
 
 def _no_such(value: str, allowed: list[str]) -> str:
     close = difflib.get_close_matches(value, allowed, n=1)
-    there = ", ".join(allowed) or "none"
-    hint = f"; did you mean {close[0]!r}?" if close else f"; there are: {there}"
-    return f"{value!r} matches nothing{hint}"
+    there = ", ".join(allowed[:MOST_PROBLEMS]) or "none"
+    if len(allowed) > MOST_PROBLEMS:
+        there += f" and {len(allowed) - MOST_PROBLEMS} more"
+    hint = f"; did you mean {inputs.short(repr(close[0]))}?" if close else f"; there are: {there}"
+    return f"{inputs.short(repr(value))} matches nothing{hint}"

@@ -19,8 +19,8 @@ from harness.results import Result
 from harness.signature import FLAKY
 from harness.why import printable
 
-MOST_BYTES = 512 << 20
-"""Bytes of a file with ids; one of a million has a fifth of it."""
+MOST_BYTES = 256 << 20
+"""Bytes of a file with ids; one of a million has half of it."""
 
 _PYTEST_ID = re.compile(r"::[^\[\]]+\[(?P<id>.+)\]$")
 

@@ -14,11 +14,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from harness import inputs, output
 from harness import lock as locks
 from harness import mirror as mirrors
-from harness import output
 from harness.errors import ConfigurationError
 from harness.markdown import without_passwords
 from harness.mirror import Mirror
@@ -30,6 +30,9 @@ from harness.sharding import Shard
 
 SCHEMA: Literal[1] = 1
 """Version of the file's format."""
+
+MOST_BYTES = 256 << 20
+"""Bytes of a plan file; one of a million cells has half of it."""
 
 _AGAIN = "Make it again with `pbs-matrix plan -o FILE`."
 
@@ -158,19 +161,21 @@ def write(plan: Plan, path: Path) -> None:
 def read(path: Path) -> Plan:
     """Read what :func:`write` wrote; :class:`ConfigurationError` for what is no such file."""
     try:
-        plan = Plan.model_validate_json(path.read_bytes())
+        plan = inputs.json_of(Plan, path, most=MOST_BYTES)
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror or error}", advice=_AGAIN
         ) from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
+    except inputs.Mistake as error:
         raise ConfigurationError(
-            f"{path} is no plan: {where + ': ' if where else ''}{first['msg']}", advice=_AGAIN
+            f"{error.place}: not a plan: {error.what}", advice=_AGAIN
         ) from None
-    if [job.number for job in plan.jobs] != list(range(1, len(plan.jobs) + 1)):
-        raise ConfigurationError(f"{path} is no plan: its jobs are not counted", advice=_AGAIN)
+    for place, job in enumerate(plan.jobs):
+        if job.number != place + 1:
+            raise ConfigurationError(
+                f"{path}: not a plan: jobs.{place}.number: {job.number} instead of {place + 1}",
+                advice=_AGAIN,
+            )
     return plan
 
 
@@ -181,7 +186,7 @@ def ids(path: Path, track: Track = Track.MAIN) -> tuple[str, ...]:
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(inputs.content(path, most=locks.MOST_BYTES)).hexdigest()
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror or error}",

@@ -13,12 +13,11 @@ import contextlib
 import inspect
 import os
 import re
-import shutil
+import signal
 import sys
-import tempfile
 from collections.abc import Generator, Iterable
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +26,7 @@ from _pytest.terminal import TerminalReporter
 
 from harness import owner, project
 from harness.errors import ConfigurationError, HarnessError
+from harness.interruption import RUNS, Interrupted
 from harness.sources import AUTO, Source
 
 if TYPE_CHECKING:
@@ -197,7 +197,12 @@ class Run:
     @cached_property
     def directory(self) -> Path:
         """Where the processes of this run find each other's files."""
-        return Path(self._joined["directory"] if self._joined else tempfile.mkdtemp("-pbs-matrix"))
+        if self._joined:
+            return Path(self._joined["directory"])
+        from harness import scratch
+
+        scratch.reap_dead()
+        return scratch.make()
 
     def invitation(self) -> dict[str, str]:
         """What a worker needs to join."""
@@ -211,7 +216,9 @@ class Run:
     def close(self) -> None:
         """Remove the directory, where this process made it."""
         if self._joined is None and "directory" in self.__dict__:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            from harness import scratch
+
+            scratch.remove(self.directory)
 
     @cached_property
     def matrix_file(self) -> Path:
@@ -275,6 +282,7 @@ class Run:
         """
         from filelock import FileLock
 
+        from harness.cache import disk_full_explained
         from harness.decision import Decision
 
         kept = self.directory / DECISION
@@ -285,7 +293,8 @@ class Run:
             if (file := self._config.getoption("--cells")) is not None:
                 asked = replace(asked, ids=self._ids(file))
             decided = asked.decide(self.matrix, self._locked)
-            kept.write_text(decided.model_dump_json())
+            with disk_full_explained(self.directory):
+                kept.write_text(decided.model_dump_json())
             return decided
 
     def _ids(self, file: str) -> tuple[str, ...]:
@@ -409,6 +418,8 @@ class Controller:
         self._writer: Writer | None = None
         self._containers: Containers | None = None
         self._broker: Broker | None = None
+        self._nodes: list[Any] = []
+        """xdist's workers."""
         self._cells: dict[str, Cell] = {}
 
     @property
@@ -443,30 +454,34 @@ class Controller:
             pytest.exit("nothing was tested", returncode=int(error.exit_code))
 
     def _prepare(self, cells: tuple[Cell, ...]) -> None:
-        from harness import confinement, engine, preparing, progress
+        from harness import cache, confinement, engine, interruption, preparing, progress, turns
         from harness.containers import Containers
         from harness.why import printable
 
         self._progress = progress.for_terminal(self._terminal._tw._file, self._say)
+        turns.TELLER.say = self._say
         cells_of = "cell" if len(cells) == 1 else "cells"
         if (file := self._run.matrix_file.resolve()) != project.MATRIX.resolve():
             cells_of += f" of {printable(str(file))}"
         self._say(f"preparing {len(cells)} {cells_of} …")
         client = engine.connect()
         runtime = confinement.chosen_runtime(client, self._config.getoption("--runtime"))
-        prepared = preparing.prepare(
-            cells,
-            self._run.matrix,
-            self._run.lock,
-            client,
-            run=self._run.name,
-            owner=self._run.owner,
-            beside=self._run.matrix_file.parent,
-            say=self._say,
-            resolution=self._run.resolution,
-            progress=self._progress,
-        )
-        prepared.save(self._run.directory / "prepared.json")
+        # Else a build that has begun would be waited for.
+        with interruption.RUNS.stopping(partial(interruption.hang_up, client)):
+            prepared = preparing.prepare(
+                cells,
+                self._run.matrix,
+                self._run.lock,
+                client,
+                run=self._run.name,
+                owner=self._run.owner,
+                beside=self._run.matrix_file.parent,
+                say=self._say,
+                resolution=self._run.resolution,
+                progress=self._progress,
+            )
+        with cache.disk_full_explained(self._run.directory):
+            prepared.save(self._run.directory / "prepared.json")
         self._surprises = preparing.surprises(cells, prepared)
         self._cells = {cell.id: cell for cell in cells}
         self._containers = Containers(
@@ -495,6 +510,10 @@ class Controller:
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
         """With xdist, the first worker to have collected tells which tests there are."""
         self.prepare(ids)
+        if not all(node.gateway.hasreceiver() for node in self._nodes):
+            # xdist would find that out by an error of its own, with a traceback.
+            self._say("error: a worker process ended before the first cell\n  Run again.", red=True)
+            pytest.exit("nothing was tested", returncode=int(pytest.ExitCode.INTERNAL_ERROR))
         if self._containers and self._broker is None:
             from harness.broker import Broker
 
@@ -504,6 +523,13 @@ class Controller:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to."""
         node.workerinput["pbs_matrix"] = self._run.invitation()
+        self._nodes.append(node)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        """A worker has ended, and xdist knows."""
+        if node in self._nodes:
+            self._nodes.remove(node)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the result that a cell's report carries."""
@@ -516,7 +542,11 @@ class Controller:
             if self._containers and (cell := self._cells.get(result.id)):
                 self._containers.done(cell)
             if self._writer:
-                self._writer.write(result)
+                try:
+                    self._writer.write(result)
+                except HarnessError as error:
+                    self._say(f"error: {error}", red=True)
+                    pytest.exit("results cannot be kept", returncode=int(error.exit_code))
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """The table."""
@@ -547,8 +577,14 @@ class Controller:
         for sentence in self._surprises:
             terminalreporter.write_line(f"not what it should be: {sentence}", red=True)
 
+    def pytest_keyboard_interrupt(self) -> None:
+        """What a signal left unfinished, an open file say, is no news then."""
+        ignored = "ignore::pytest.PytestUnraisableExceptionWarning"
+        self._config.addinivalue_line("filterwarnings", ignored)
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Leave nothing running; fail where an interpreter is not what the table says."""
+        RUNS.ending()
         if self._surprises and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._has_empty_shard:
@@ -562,6 +598,8 @@ class Controller:
             self._broker.__exit__()
         if self._containers:
             self._containers.__exit__()
+        if RUNS.asked not in (None, signal.SIGINT):  # for which pytest has an exit code of its own
+            session.exitstatus = int(RUNS.exit_code or 0)
 
     @property
     def _has_empty_shard(self) -> bool:
@@ -570,6 +608,8 @@ class Controller:
     def pytest_unconfigure(self) -> None:
         """Leave no file behind either."""
         self._run.close()
+        if RUNS.asked is not None:
+            self._say(f"ended by {RUNS.asked.name}; its containers and files are removed")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -594,15 +634,24 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     # A worker is told by its controller what to plan with, which has looked at all this.
     if config.option.help or config.option.version or hasattr(config, "workerinput"):
         return None
+    run: Run | None = None
     try:
         _check_root(config)
         if not _asks_for_cells(config):
             return None
+        RUNS.handle()
         run = config.stash.setdefault(RUN, Run(config))
         run.cells  # noqa: B018 - reading it is what finds the mistakes
     except HarnessError as error:
         print(f"pbs-matrix: error: {error}", file=sys.stderr)
+        if run:
+            run.close()
         return int(error.exit_code)
+    except Interrupted:
+        if run:
+            run.close()
+        print(f"pbs-matrix: ended by {RUNS.asked.name if RUNS.asked else ''}", file=sys.stderr)
+        return RUNS.exit_code
     return None
 
 

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness import contents
+from harness import contents, inputs
 from harness.contents import Contents
+from harness.errors import ConfigurationError
 from harness.image import Image
 from harness.outcome import Stage
 from harness.plan import Cell, Environment, tree_name
 from harness.releases import LinkModel
 from harness.remedies import Remedy
 from harness.routes import Route
+
+MOST_BYTES = 1 << 30
+"""Bytes of the file; a run of a million cells has half of it."""
 
 
 class _Model(BaseModel):
@@ -134,8 +138,17 @@ class Prepared(_Model):
 
     @classmethod
     def load(cls, path: Path) -> Prepared:
-        """Read what :meth:`save` wrote."""
-        return cls.model_validate_json(path.read_bytes())
+        """Read what :meth:`save` wrote; :class:`ConfigurationError` where that is damaged."""
+        try:
+            raw = inputs.content(path, most=MOST_BYTES)
+            return cls.model_validate_json(raw)
+        except OSError as error:
+            problem = f"{path} cannot be read: {error.strerror or error}"
+        except ValidationError as error:
+            problem = f"{inputs.mistake(error, raw, path)}"
+        raise ConfigurationError(
+            problem, advice="Somebody has changed this run's folder meanwhile; run it again."
+        )
 
 
 def _pins_of(interpreter: PreparedInterpreter | None) -> dict[str, object]:

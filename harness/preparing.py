@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
-import requests
-from docker.errors import DockerException
 
 from harness import (
     binfmt,
@@ -98,22 +96,20 @@ def prepare(
     workers = max(2, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         try:
-            prepared = _prepare(
-                cells,
-                matrix,
-                lock,
-                images or Images(client),
-                pool,
-                run=run,
-                owner=owner,
-                beside=beside,
-                say=say,
-                resolution=resolution or Resolution(source=Source.REPLICA),
-                progress=progress,
-            )
-        except (DockerException, requests.RequestException) as error:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise engine.translated(error, "preparing") from error
+            with engine.asking("preparing"):
+                prepared = _prepare(
+                    cells,
+                    matrix,
+                    lock,
+                    images or Images(client),
+                    pool,
+                    run=run,
+                    owner=owner,
+                    beside=beside,
+                    say=say,
+                    resolution=resolution or Resolution(source=Source.REPLICA),
+                    progress=progress,
+                )
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

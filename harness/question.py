@@ -36,6 +36,8 @@ class Finished:
     events: dict[str, dict[str, Any]]
     errors: str
     oom_killed: bool = False
+    signal: int | None = None
+    """Number of the one that ended it, if one did."""
 
 
 class Answers(Protocol):

@@ -78,6 +78,7 @@ def provide(python: str, platform: Platform, link_model: LinkModel) -> Replica:
     version = (tree / "version").read_text()
 
     def make(path: Path) -> None:
+        cache.require_intact(tree)
         with tempfile.TemporaryDirectory(dir=path.parent) as work:
             layout = Path(work) / "python"
             shutil.copytree(tree / "python", layout, symlinks=True)
@@ -86,7 +87,7 @@ def provide(python: str, platform: Platform, link_model: LinkModel) -> Replica:
 
     key = cache.digest("replica", RECIPE, tree.name, link_model, platform)
     name = f"-cpython-{version}+{link_model.replace('+', '-')}~replica-{platform}.tar.gz"
-    path = cache.entry("replicas", key, make, suffix=name)
+    path = cache.entry("replicas", key, make, suffix=name, check=cache.is_intact)
     return Replica(path=path, sha256=cache.file_digest(path), version=version)
 
 

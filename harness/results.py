@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness import cache, inputs
 from harness.errors import ConfigurationError
 from harness.flavours import Flavour
 from harness.matrix import DEFAULT, Kind
@@ -181,6 +183,7 @@ class Writer:
     """Writes results as they come, so that a run that is cut short keeps what it had."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = path.open("w", encoding="utf-8")
@@ -202,30 +205,35 @@ class Writer:
         self._stream.close()
 
     def write(self, result: Result) -> None:
-        """Add a line."""
-        self._stream.write(result.model_dump_json() + "\n")
-        self._stream.flush()
+        """Add a line. Raises :class:`harness.errors.HarnessError` once, where that cannot be."""
+        if self._stream.closed:  # it could not be before
+            return
+        try:
+            with cache.disk_full_explained(self._path):
+                self._stream.write(result.model_dump_json() + "\n")
+                self._stream.flush()
+        except BaseException:
+            with suppress(OSError):  # what is left in its buffer cannot be written either
+                self._stream.close()
+            raise
 
 
 def read(path: Path) -> Iterator[Result]:
     """The results of a file, one at a time; :class:`ConfigurationError` names a bad line."""
+    number = 0
     try:
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                try:
-                    yield Result.model_validate_json(line)
-                except ValidationError as error:
-                    raise ConfigurationError(
-                        f"{path}:{number}: not a result of this harness: {_first_problem(error)}",
-                        advice="Make the file with pytest --results FILE.",
-                    ) from None
-    except (OSError, UnicodeDecodeError) as error:
+        for number, line in enumerate(inputs.lines(path), 1):
+            try:
+                yield Result.model_validate_json(line)
+            except ValidationError as error:
+                found = inputs.mistake(error, line, path, line=number)
+                raise ConfigurationError(
+                    f"{found.place}: not a result of this harness: {found.what}",
+                    advice="Make the file with pytest --results FILE.",
+                ) from None
+    except OSError as error:
+        place = f"{path}:{number + 1}: this" if number else str(path)
         raise ConfigurationError(
-            f"{path} cannot be read: {error}", advice="Make it with pytest --results FILE."
+            f"{place} cannot be read: {error.strerror or error}",
+            advice="Make it with pytest --results FILE.",
         ) from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]

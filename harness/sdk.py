@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import shutil
 import tarfile
-import tempfile
 from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from harness import archives, cache, replica
+from harness import archives, cache, replica, scratch
 from harness.platforms import Platform
 
 RECIPE = 1
@@ -29,10 +28,10 @@ def packed(python: str) -> Path:
             for platform, source in sources.items():
                 prefix = f"sdk/{platform}"
                 archives.add_tree(tar, source / "include", f"{prefix}/include")
-                with tempfile.TemporaryDirectory() as work:
+                with scratch.directory() as work:
                     for library in (source / "lib").glob("libpython*"):
                         shutil.copy2(library, work, follow_symlinks=False)
-                    archives.add_tree(tar, Path(work), f"{prefix}/lib")
+                    archives.add_tree(tar, work, f"{prefix}/lib")
                 name = f"_sysconfigdata__{platform.triplet}.py"
                 data = (source / "lib" / f"python{python}" / name).read_text()
                 archives.add_bytes(

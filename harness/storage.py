@@ -24,8 +24,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from harness import cache
-from harness.errors import ConfigurationError, SelectionError
+from harness import cache, seals
+from harness.errors import SelectionError
 
 HOLDS = {
     "base-images": "base images from a registry",
@@ -195,19 +195,6 @@ def total(usages: Iterable[Usage]) -> Usage:
     return whole
 
 
-def parse_size(text: str) -> int:
-    """Bytes of ``2GB``, ``1.5 GiB``, ``500M`` or ``0``; :class:`ConfigurationError` for others."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(I?))?B?", text.strip(), re.ASCII | re.I)
-    if match is None:
-        raise ConfigurationError(
-            f"{text!r} is no size",
-            advice="Write it as 500MB or 2GB (thousands), or as 500MiB or 2GiB (1024s).",
-        )
-    number, unit, binary = match.groups()
-    power = " KMGT".index(unit.upper()) if unit else 0
-    return int(float(number) * (1024 if binary else 1000) ** power)
-
-
 def look() -> Storage:
     """What is in the cache now, as far as it can be read; what vanishes meanwhile is left out."""
     root = cache.root()
@@ -227,6 +214,8 @@ def look() -> Storage:
             continue
         whole = folders[place.name] = Usage()
         whole.count(status)
+        sealed: dict[str, Usage] = {}
+        begun = len(entries)
         for path in _list(place, problems):
             if (status := _status(path, problems)) is None:
                 continue
@@ -235,6 +224,8 @@ def look() -> Storage:
             item = Item(path=path, usage=usage, used=status.st_mtime)
             if path.suffix == ".lock":
                 locks += 1
+            elif path.suffix == seals.SUFFIX:
+                sealed[path.name.removesuffix(seals.SUFFIX)] = usage
             elif entry := _entry_of(path):
                 if place.name == PARTIAL:
                     partial.append(item)
@@ -242,6 +233,9 @@ def look() -> Storage:
                     (in_work if _is_locked(entry) else leftovers).append(item)
             elif _ENTRY.fullmatch(path.name) and place.name != PARTIAL:
                 entries.append(item)
+        for item in entries[begun:]:
+            # Which goes with it.
+            item.usage.add(sealed.get(f".{item.path.name}", Usage()))
 
     def age(item: Item) -> tuple[float, str]:
         return item.used, item.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import re
 import tarfile
@@ -49,7 +50,7 @@ def of_image(client: docker.DockerClient, image: str, platform: Platform) -> Pat
 
     # The emulated CPU of a foreign platform is the same everywhere; one's own may not be.
     key = cache.digest("system", RECIPE, image, platform)
-    return cache.entry("systems", key, make, suffix=".json")
+    return cache.entry("systems", key, make, suffix=".json", check=cache.is_intact)
 
 
 @cache_in_process
@@ -67,7 +68,7 @@ def _look(client: docker.DockerClient, image: str, platform: Platform) -> System
     from harness.confinement import confinement
 
     doing = f"looking at the libraries of an image for {platform}"
-    try:
+    with engine.asking(doing):
         # Labelled like a cell's, so that it is reaped like one should this process die here.
         container = client.containers.create(
             image,
@@ -86,9 +87,9 @@ def _look(client: docker.DockerClient, image: str, platform: Platform) -> System
                 with tarfile.open(fileobj=packed) as tar:
                     return system(said, tar, platform)
         finally:
-            container.remove(force=True)
-    except (DockerException, requests.RequestException) as error:
-        raise engine.translated(error, doing) from error
+            # Else whoever runs next removes it.
+            with contextlib.suppress(DockerException, requests.RequestException):
+                container.remove(force=True)
 
 
 def system(diagnostics: str, tar: tarfile.TarFile, platform: Platform) -> System:

@@ -116,5 +116,6 @@ def flaky(results: Iterable[Result]) -> Iterator[str]:
     for result in results:
         counts = result.evidence.get(ANSWERS)
         if isinstance(counts, dict):
-            said = ", ".join(f"{words} ({count} of {sum(counts.values())})" for words, count in counts.items())
+            asked = sum(counts.values())
+            said = ", ".join(f"{words} ({count} of {asked})" for words, count in counts.items())
             yield printable(f"flaky: {result.id} was answered in more than one way: {said}")

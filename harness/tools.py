@@ -6,14 +6,17 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache as cache_in_process
 from importlib import util
 from pathlib import Path
 
 from harness import cache
 from harness.errors import ToolError
+from harness.interruption import RUNS
 
 LAST_LINES = 15
 
@@ -57,10 +60,12 @@ def run(
     directory: Path | None = None,
     text: str = "",
     timeout: float = TIMEOUT,
+    bound: bool = False,
 ) -> str:
     """Run a program, with ``text`` on its standard input, and return its standard output.
 
-    It may take ``timeout`` seconds.
+    It may take ``timeout`` seconds. ``bound``: it ends when this process does, even one that is
+    killed; not for a program that has just been written.
     Raises :class:`ToolError` with the last lines of what it said, or
     :class:`harness.errors.DiskFullError` where those say that the disk is full.
     """
@@ -68,9 +73,12 @@ def run(
     # What the user has set for a uv of their own must not change what ours answers.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON"))}
     try:
-        with _started(words, {**inherited, **(environment or {})}, directory) as process:
+        started = [*_binding(), *words] if bound else words
+        with _started(started, {**inherited, **(environment or {})}, directory) as process:
             try:
-                output, errors = process.communicate(text, timeout=timeout)
+                with RUNS.stopping(process.terminate):
+                    output, errors = process.communicate(text, timeout=timeout)
+                    RUNS.check()  # else it would be told of as a program that failed
             except BaseException as error:
                 # First a chance to clean up after itself.
                 process.terminate()
@@ -98,6 +106,16 @@ def run(
             advice="`pbs-matrix doctor` checks what this needs.",
         )
     return output
+
+
+@cache_in_process
+def _binding() -> tuple[str, ...]:
+    """What starts a program that the kernel ends together with this one, where there is that.
+
+    What works on after a harness that was killed would write where the next one clears up.
+    """
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "TERM") if setpriv and sys.platform == "linux" else ()
 
 
 def _started(
@@ -157,4 +175,4 @@ def compile_c(
 def run_zig(arguments: Sequence[str | Path], *, doing: str, directory: Path | None = None) -> None:
     """Run zig, with its own cache kept in ours."""
     environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache.root() / "zig")}
-    run([zig(), *arguments], doing=doing, environment=environment, directory=directory)
+    run([zig(), *arguments], doing=doing, environment=environment, directory=directory, bound=True)

@@ -24,6 +24,7 @@ from functools import cache as cache_in_process
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from harness import scratch
 from harness.errors import EngineMissingError
 from harness.why import printable
 
@@ -134,7 +135,7 @@ class Tunnel:
         parent = tempfile.gettempdir()
         # The directory is its maker's alone.
         short = parent if len(parent.encode()) <= LONGEST_FOLDER else "/tmp"  # noqa: S108
-        self._folder = Path(tempfile.mkdtemp(prefix="pbs-matrix-ssh-", dir=short))
+        self._folder = scratch.make("ssh-", Path(short))
         self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - as long as the tunnel
         self._ssh = ["ssh", *OPTIONS, "-o", f"ControlPath={self._folder / 'control'}"]
         self._master: subprocess.Popen[bytes] | None = None

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from harness import cache, index, tools
+from harness import cache, index, scratch, tools
 from harness.errors import LockError, ToolError
 from harness.flavours import Flavour
 from harness.lock import Lock, LockedDefault, LockedWheel
@@ -33,6 +33,9 @@ ANSWERS = "uv-answers"
 
 DEFAULTS = "uv-defaults"
 """The same of what it installs where nothing else is asked for."""
+
+MAX_PROGRAM = 512 << 20
+"""Bytes; those that there are have a tenth of it."""
 
 _RECIPE = 1
 """To be raised where an answer comes to hold something else."""
@@ -159,6 +162,7 @@ def expected_sha256(
     uv tells it when it is given another file in that one's place, from a mirror in a folder.
     """
     filename = unquote(offer.url.rpartition("/")[2])
+    cache.require_intact(program)
     with _aside() as (folder, environment):
         mirror = folder / "mirror"
         archive = mirror / offer.release / filename
@@ -198,7 +202,7 @@ def answers(wheel: LockedWheel) -> Answers:
                 known = _listing(program)
         path.write_text(_text(Answers(uv=uv, known=known)), encoding="utf-8")
 
-    return _read(cache.entry(ANSWERS, _key(wheel), make, suffix=".json"))
+    return _read(cache.entry(ANSWERS, _key(wheel), make, suffix=".json", check=cache.is_intact))
 
 
 def is_answered(wheel: LockedWheel) -> bool:
@@ -255,7 +259,7 @@ def _default(wheel: LockedWheel, python: str, platform: Platform) -> LockedDefau
         path.write_text(said.model_dump_json(), encoding="utf-8")
 
     key = cache.digest("default", _RECIPE, wheel.sha256, python, platform)
-    kept = cache.entry(DEFAULTS, key, make, suffix=".json")
+    kept = cache.entry(DEFAULTS, key, make, suffix=".json", check=cache.is_intact)
     return LockedDefault.model_validate_json(kept.read_bytes())
 
 
@@ -271,12 +275,18 @@ def _take_out(wheel: Path, program: Path) -> None:
                 f"{wheel.name} holds no uv program",
                 advice="Run `pbs-matrix lock` to choose its wheel again.",
             )
+        if (size := archive.getinfo(scripts[0]).file_size) > MAX_PROGRAM:
+            raise ToolError(
+                f"the uv program in {wheel.name} has {size} bytes, more than {MAX_PROGRAM}",
+                advice="Do not use it; look at what the index has there.",
+            )
         program.write_bytes(archive.read(scripts[0]))
     program.chmod(0o755)
 
 
 def _listing(program: Path) -> Known:
     """All published archives for the platforms under test that a uv lists."""
+    cache.require_intact(program)
     try:
         said = tools.run(
             [
@@ -345,12 +355,11 @@ def _install(program: Path, key: str) -> list[str | Path]:
 @contextmanager
 def _aside() -> Iterator[tuple[Path, dict[str, str]]]:
     """A folder, and what keeps a uv that installs something within it."""
-    with tempfile.TemporaryDirectory(prefix="pbs-matrix-") as name:
-        folder = Path(name)
+    with scratch.directory() as folder:
         yield (
             folder,
             {
-                "HOME": name,
+                "HOME": str(folder),
                 "XDG_DATA_HOME": str(folder / "data"),
                 "XDG_BIN_HOME": str(folder / "bin"),
                 "UV_PYTHON_INSTALL_DIR": str(folder / "pythons"),

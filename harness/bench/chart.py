@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,22 +46,13 @@ def draw(report: Report, path: Path) -> None:
             advice="Look at why they failed, and run again.",
         )
     _matplotlib()
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     estimates = sorted(
         ((name, estimate) for name, estimate in report.estimates.items()),
         key=lambda item: item[1].ratio,
     )
-    with rc_context(
-        {
-            # Text stays text, and the same report gives the same bytes.
-            "svg.fonttype": "none",
-            "svg.hashsalt": "pbs-matrix",
-            "font.family": "sans-serif",
-            "font.size": 10,
-        }
-    ):
+    with style():
         figure = Figure(figsize=(8, 2.2 + 0.24 * len(estimates)), layout="constrained")
         axes = figure.add_subplot()
         _fill(axes, estimates, mean)
@@ -73,6 +65,21 @@ def draw(report: Report, path: Path) -> None:
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
     output.write(path, stream.getvalue())
+
+
+def style() -> AbstractContextManager[None]:
+    """What every picture has in common, while it is drawn."""
+    from matplotlib import rc_context
+
+    return rc_context(
+        {
+            # Text stays text, and the same report gives the same bytes.
+            "svg.fonttype": "none",
+            "svg.hashsalt": "pbs-matrix",
+            "font.family": "sans-serif",
+            "font.size": 10,
+        }
+    )
 
 
 def _fill(axes: Axes, estimates: list[tuple[str, Estimate]], mean: Estimate) -> None:

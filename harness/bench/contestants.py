@@ -8,7 +8,7 @@ from typing import assert_never
 
 import docker
 
-from harness import interpreters, replica, routes, uvbinary
+from harness import engine, interpreters, replica, routes, uvbinary
 from harness.bench import pair, suite
 from harness.bench.suite import Benchmark, Clock, Effort, Pair, Side
 from harness.errors import SelectionError
@@ -63,7 +63,8 @@ class Entrant:
 
 def require_native(wanted: Platform | None, client: docker.DockerClient) -> Platform:
     """The engine's platform; :class:`SelectionError` where another one is asked for."""
-    said = str(client.version().get("Arch"))
+    with engine.asking("asking the engine what it runs on"):
+        said = str(client.version().get("Arch"))
     native = next((platform for platform in Platform if platform.debian == said), None)
     if native is None:
         raise SelectionError(

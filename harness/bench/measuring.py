@@ -7,6 +7,7 @@ whatever else the machine does hits both alike.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tarfile
@@ -21,8 +22,6 @@ from typing import Any
 
 import docker
 import pyperf
-import requests
-from docker.errors import DockerException
 from docker.models.containers import Container
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -35,7 +34,7 @@ from harness.bench.contestants import PYTHON, Entrant, Request, Say
 from harness.bench.report import Contestant, Failure, Host, Report, Timing
 from harness.bench.suite import WARMUPS, Benchmark, Clock, Effort, Side
 from harness.confinement import attended
-from harness.errors import ConfigurationError, ToolError
+from harness.errors import ConfigurationError, HarnessError, ToolError
 from harness.limits import Limits
 from harness.matrix import Matrix
 from harness.sources import Source
@@ -140,7 +139,7 @@ def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
     scripts = _scripts(index.fetch(benchmarks), benchmarks.sha256)
     entrants, base = contestants.prepare(request, platform, uv, client, say)
     # The last one: interrupts are served by the first, as a rule.
-    cpu = str(max(os.sched_getaffinity(0)) if local else int(client.info()["NCPU"]) - 1)
+    cpu = str(max(os.sched_getaffinity(0)) if local else int(str(engine.info(client)["NCPU"])) - 1)
     run_name = owners.new_run()
     records = [_Record(benchmark=benchmark) for benchmark in request.benchmarks]
     interrupted = False
@@ -196,7 +195,9 @@ def run(request: Request, client: docker.DockerClient, say: Say) -> Race:
             benchmarks=tuple(record.timing() for record in records),
         )
     finally:
-        containers.reap(client, run_name)
+        # What cannot be removed now, whoever runs next removes; what was measured stays.
+        with contextlib.suppress(HarnessError):
+            containers.reap(client, run_name)
     return Race(
         report=report.concluded(),
         outputs={side: {r.benchmark.name: r.outputs[side] for r in records} for side in Side},
@@ -239,6 +240,7 @@ def _scripts(wheel: Path, sha256: str) -> Path:
         path.mkdir()
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
+                # A wheel with names that lead elsewhere does not come to be here.
                 if name.startswith(wanted) and not name.endswith("/"):
                     target = path / name.removeprefix(folder)
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -255,7 +257,7 @@ def _start(
     run_name: str,
     cpu: str,
 ) -> Agent:
-    try:
+    with engine.asking(f"starting the container of {side}"):
         container = client.containers.create(
             entrant.image.tag,
             # It waits for the other side's processes.
@@ -272,8 +274,6 @@ def _start(
         containers.put(container, "/", packed)
         its = Agent(container)
         its.start()
-    except (DockerException, requests.RequestException) as error:
-        raise engine.translated(error, f"starting the container of {side}") from error
     return its
 
 
@@ -385,16 +385,14 @@ def _execute(
     box: Container, command: Sequence[str], *, user: str = "65534:65534", **environment: str
 ) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a program in a container."""
-    try:
+    with engine.asking("running a benchmark"):
         code, (said, errors) = box.exec_run(
             list(command),
             user=user,
-            environment={"HOME": "/tmp", "LANG": "C.UTF-8", **environment},  # noqa: S108
+            environment={"HOME": "/tmp", "LANG": "C.UTF-8", **environment},  # noqa: S108 - as below
             workdir="/tmp",  # noqa: S108 - inside the container
             demux=True,
         )
-    except (DockerException, requests.RequestException) as error:
-        raise engine.translated(error, "running a benchmark") from error
     return code, (said or b"").decode(errors="replace"), (errors or b"").decode(errors="replace")
 
 

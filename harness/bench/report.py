@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness import output
+from harness import inputs, output
 from harness.bench.suite import Clock, Pair, Side
 from harness.errors import ConfigurationError
 from harness.platforms import Platform
 from harness.releases import LinkModel
 from harness.sources import Source
+
+MOST_BYTES = 64 << 20
+"""Bytes of a report; one of all benchmarks has a hundredth of it."""
 
 SCHEMA: Literal[1] = 1
 """Version of the file's format."""
@@ -313,13 +316,11 @@ def write(report: Report, path: Path) -> None:
 def read(path: Path) -> Report:
     """The report of a file, concluded anew; :class:`ConfigurationError` where it is none."""
     try:
-        return Report.model_validate_json(path.read_bytes()).concluded()
+        return inputs.json_of(Report, path, most=MOST_BYTES).concluded()
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror or error}"
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        problem = (
-            f"{path} is no report of a benchmark: {where + ': ' if where else ''}{first['msg']}"
-        )
+    except inputs.Mistake as error:
+        problem = f"{error.place}: not a report of a benchmark: {error.what}"
+    except (ArithmeticError, ValueError) as error:  # of what no clock shows
+        problem = f"{path}: benchmarks.values: {inputs.short(str(error))}"
     raise ConfigurationError(problem, advice="Make one with `pbs-matrix bench --output FILE`.")

@@ -34,7 +34,7 @@ def key(cell: Cell, prepared: Prepared) -> str:
 def kept(cell: Cell, prepared: Prepared) -> Result | None:
     """What was answered when everything was the same; None where nothing was."""
     path = cache.existing(KIND, key(cell, prepared), suffix=".json")
-    if path is None:
+    if path is None or not cache.is_intact(path):
         return None
     try:
         return Result.model_validate_json(path.read_bytes())

@@ -20,11 +20,14 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from harness import cache, owner
+from harness import cache, inputs, owner
 from harness.bisection import endings
 from harness.bisection.model import Inquiry, Trial
 from harness.bisection.search import Cancelled, Ending
 from harness.errors import ConfigurationError, SelectionError
+
+MOST_BYTES = 64 << 20
+"""Bytes of a journal; one of a hundred trials has a thousandth of it."""
 
 FOLDER = "bisections"
 """Where journals are, below the cache's root. They are no entries, so that none is pruned."""
@@ -157,7 +160,7 @@ def open(path: Path, *, write: bool = True) -> Journal:
     if not write:
         return Journal(path, None)
     with _explained(path, "read"):
-        path = path.resolve(strict=True)
+        path = Path(os.path.realpath(path, strict=True))
     lock = _acquire(path)
     try:
         return Journal(path, lock)
@@ -194,9 +197,8 @@ def find(which: str = "", *, unfinished: bool = False) -> Path:
 def unfinished_like(inquiry: Inquiry) -> str | None:
     """The id of the newest that asks the same and can be gone on with."""
     for path in _all():
-        with suppress(OSError, ValueError):
-            with path.open("rb") as stream:
-                asked = _parse(stream.readline())
+        with suppress(OSError, ValueError, RecursionError):
+            asked = _parse(next(inputs.lines(path), b""))
             if isinstance(asked, Inquiry) and matches(asked, inquiry) and not _is_finished(path):
                 return path.stem
     return None
@@ -228,7 +230,7 @@ def _all() -> list[Path]:
     """Every journal, the one written to last first."""
     found = []
     for path in _folder().glob(f"*{_SUFFIX}"):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             found.append((path.stat().st_mtime_ns, path))
     return [path for _, path in sorted(found, reverse=True)]
 
@@ -287,7 +289,7 @@ def _whole(content: bytes) -> list[bytes]:
 def _read(path: Path) -> tuple[Inquiry, list[Trial], Ending | None, int]:
     """What a journal says, and the bytes of it that are whole."""
     with _explained(path, "read"):
-        lines = _whole(path.read_bytes())
+        lines = _whole(inputs.content(path, most=MOST_BYTES))
     trials: list[Trial] = []
     ending: Ending | None = None
     inquiry: Inquiry | None = None
@@ -339,7 +341,7 @@ def _check(inquiry: Inquiry, places: set[int]) -> None:
 def _is_finished(path: Path) -> bool:
     """Whether it has ended, by its last line alone; not of what is damaged there."""
     with suppress(OSError, ValueError, RecursionError, IndexError):
-        line = _whole(path.read_bytes())[-1]
+        line = _whole(inputs.content(path, most=MOST_BYTES))[-1]
         return line.startswith(b'{"ending"') and is_final(endings.load(json.loads(line)["ending"]))
     return False
 
@@ -354,10 +356,14 @@ def _keep_name(folder: Path) -> None:
 
 
 def _first_problem(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error).splitlines()[0]
+    match error:
+        case ValidationError():
+            first = error.errors(include_url=False)[0]
+            return f"{inputs.keys(first['loc'])}{inputs.short(first['msg'])}"
+        case json.JSONDecodeError():
+            return f"not valid JSON: {error.msg} (column {error.colno})"
+        case _:
+            return inputs.short(str(error))
 
 
 @contextmanager

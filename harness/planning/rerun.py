@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import finding, results
+from harness import finding, results, scratch
 from harness.errors import ConfigurationError
 from harness.lock import Lock
 from harness.matrix import Matrix
@@ -47,8 +46,8 @@ def chosen(
 
 def run(ids: Sequence[str], matrix_file: Path, options: Sequence[str]) -> int:
     """Run pytest on some cells, all CPUs at work; its exit code. ``options`` are added to its."""
-    with tempfile.TemporaryDirectory(suffix="-pbs-matrix") as folder:
-        file = Path(folder) / "cells"
+    with scratch.directory() as folder:
+        file = folder / "cells"
         file.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
         command = [sys.executable, "-m", "pytest", *(("-n", "auto") if len(ids) > 1 else ())]
         command += [f"--cells={file}", f"--matrix={matrix_file.absolute()}", *options, *TESTS]
@@ -61,4 +60,9 @@ def run(ids: Sequence[str], matrix_file: Path, options: Sequence[str]) -> int:
 
 
 def _is_file(target: str) -> bool:
-    return target.endswith(".jsonl") or Path(target).is_file()
+    if target.endswith(".jsonl"):
+        return True
+    try:
+        return Path(target).is_file()
+    except OSError:  # a glob may be longer than any file's name
+        return False

@@ -17,6 +17,7 @@ from types import FrameType
 import docker
 from docker.models.containers import Container
 
+from harness import engine
 from harness.errors import SelectionError, ToolError
 from harness.finding import Found
 from harness.lock import Lock
@@ -146,7 +147,8 @@ def _variables(cell: Cell, container: Container) -> dict[str, str]:
         variables["TERM"] = term
     if cell.remedy is Remedy.LD_LIBRARY_PATH:
         code = "import os, sys; print(os.path.join(sys.base_prefix, 'lib'))"
-        said = container.exec_run([PYTHON, "-I", "-B", "-c", code], user=USER)
+        with engine.asking("asking where the interpreter's libpython is"):
+            said = container.exec_run([PYTHON, "-I", "-B", "-c", code], user=USER)
         variables["LD_LIBRARY_PATH"] = said.output.decode(errors="replace").strip()
     return variables
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 import requests
-from docker.errors import DockerException
+from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
 
 from harness import engine
@@ -43,7 +43,7 @@ def run(
     api = container.client.api
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     doing = "opening a shell"
-    try:
+    with engine.asking(doing):
         execution = api.exec_create(
             container.id,
             list(command),
@@ -54,8 +54,6 @@ def run(
             workdir=folder,
         )["Id"]
         connection = api.exec_start(execution, tty=is_terminal, socket=True)
-    except (DockerException, requests.RequestException) as error:
-        raise engine.translated(error, doing) from error
     with _raw() if is_terminal else contextlib.nullcontext():
         if is_terminal:
             _follow_size(api, execution)
@@ -138,10 +136,11 @@ def _write(number: int, data: bytes) -> None:
 def _exit_code(api: Any, execution: str) -> int:
     """Once the engine has noted it, which may be after the output has ended."""
     pause = 0.01
-    try:
-        while (found := api.exec_inspect(execution))["Running"]:
-            time.sleep(pause)
-            pause = min(2 * pause, 1)
-    except (DockerException, requests.RequestException):
-        return GONE
+    with engine.asking("asking how the command in the container ended"):
+        try:
+            while (found := api.exec_inspect(execution))["Running"]:
+                time.sleep(pause)
+                pause = min(2 * pause, 1)
+        except NotFound:
+            return GONE
     return GONE if found["ExitCode"] is None else int(found["ExitCode"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -14,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from harness import index, trial
+from harness import buildsystem, index, inputs, trial
 from harness.errors import ConfigurationError, FetchError, NoSuchWheelError
 from harness.lock import LockedWheel
 from harness.matrix import NAME, Expectation, Extension, Matrix
@@ -147,12 +146,13 @@ def _require_one(names: Collection[str], pattern: str) -> None:
 def _declared(path: Path) -> tuple[str | None, str | None]:
     """Name and version in a pyproject.toml; None for what it has not, or not as plain text."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = inputs.toml(path, most=buildsystem.MOST_BYTES)
     except FileNotFoundError:
         return None, None
-    except (OSError, ValueError) as error:
+    except (OSError, inputs.Mistake) as error:
+        problem = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(
-            f"{path} cannot be read: {printable(str(error))}",
+            f"{path} cannot be read: {problem}",
             advice="Correct it, or say with --extension what to test.",
         ) from None
     table = document.get("project")

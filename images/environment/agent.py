@@ -13,10 +13,11 @@ in the order in which they are had. A request is
 
 with what ``probe.py`` is asked; its answer
 
-    {"id": 1, "exit_code": 0, "seconds": 0.1, "timed_out": false, "oom_killed": false,
-     "reports": "…", "errors": "…"}
+    {"id": 1, "exit_code": 0, "signal": null, "seconds": 0.1, "timed_out": false,
+     "oom_killed": false, "reports": "…", "errors": "…"}
 
-has what the probe reported, and what the sample printed. The child is forked: it has a started
+has what the probe reported, and what the sample printed; or, where no child could be had for it,
+``{"id": 1, "unasked": "…"}`` says why. The child is forked: it has a started
 interpreter at once, in which nothing has been imported but what every probe imports. Where the
 question is to be asked in a ``fresh`` interpreter, or with other environment ``variables``, which
 the loader reads when a program starts, the child becomes one. ``limit`` is in seconds.
@@ -46,6 +47,14 @@ USERS = 200
 
 OURS = ("agent", "probe", "select", "signal")
 """Modules that a child does not find loaded, as it would not in a fresh interpreter."""
+
+PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")
+"""Where anybody may leave something."""
+
+SHARED = ("/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg")
+
+MANY = 20
+"""Processes of a sample that has ended: more than that are a bomb, of which no end is in sight."""
 
 TICK = 5
 """Seconds between two looks at whether anything is left to do."""
@@ -139,12 +148,12 @@ class Child:
             except BlockingIOError:  # something that it has started still has the other end
                 pass
             os.close(descriptor)
-        signaled = os.WIFSIGNALED(status)
-        code = 128 + os.WTERMSIG(status) if signaled else os.WEXITSTATUS(status)
-        by_kernel = signaled and os.WTERMSIG(status) == signal.SIGKILL and not self.killed_by_us
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        by_kernel = number == signal.SIGKILL and not self.killed_by_us
         return {
             "id": self.request["id"],
-            "exit_code": code,
+            "exit_code": os.WEXITSTATUS(status) if number is None else 128 + number,
+            "signal": number,
             "seconds": round(seconds, 4),
             "timed_out": self.killed_by_us,
             "oom_killed": by_kernel and oom_kills() > self.kills_before,
@@ -160,6 +169,7 @@ def become(request, user, reporting, printing):
     os.setsid()
     memory = os.open("/proc/self/mem", os.O_RDONLY)
     if user is not None:
+        os.nice(19)  # the agent has to have a turn, however many processes a sample starts
         with open("/proc/self/oom_score_adj", "w") as stream:
             stream.write("1000")  # rather this one than the agent
         os.setgroups([])
@@ -193,15 +203,7 @@ def become(request, user, reporting, printing):
 
 def unasked(request, error):
     """The answer where no child could be had for a question."""
-    return {
-        "id": request["id"],
-        "exit_code": 127,
-        "seconds": 0.0,
-        "timed_out": False,
-        "oom_killed": False,
-        "reports": "",
-        "errors": f"no process could be started for it: {error}",
-    }
+    return {"id": request["id"], "unasked": str(error)}
 
 
 def end(pid):
@@ -317,31 +319,66 @@ class Agent:
                 clean(child.user)
 
 
+def left_by(user):
+    """Paths of what a user has left where anybody may leave something."""
+    found = []
+    for place in PLACES:
+        try:
+            for entry in os.scandir(place):
+                try:
+                    if entry.stat(follow_symlinks=False).st_uid == user:
+                        found.append(entry.path)
+                except OSError:  # it has just gone
+                    continue
+        except OSError:  # there is no such place
+            continue
+    return found
+
+
+def shares(user):
+    """Whether a user has made System V segments, semaphores or queues, which no file shows."""
+    for path in SHARED:
+        try:
+            with open(path) as stream:
+                columns = next(stream).split()
+                maker = columns.index("cuid")
+                if any(line.split()[maker] == str(user) for line in stream):
+                    return True
+        except OSError:  # a kernel without them
+            continue
+    return False
+
+
 def clean(user):
     """End what a sample has left running, and remove what it has left lying about.
 
     As that user: the agent may not, and nobody else's things can be meant by mistake. Where it
-    does not come to an end, the agent does, and with it everything in the container.
+    does not come to an end, or there is no end in sight, the agent does, and with it everything in
+    the container.
     """
-    places = ("/tmp", "/var/tmp", "/dev/shm")
     for attempt in range(10):
-        left = [
-            e.path
-            for p in places
-            if os.path.isdir(p)
-            for e in os.scandir(p)
-            if e.stat(follow_symlinks=False).st_uid == user
-        ]
-        if not left and not processes(user):
+        running = processes(user)
+        if not running and not left_by(user):
+            if shares(user):
+                break
             return
-        pid = os.fork()
+        if len(running) > MANY:
+            break
+        try:
+            pid = os.fork()
+        except OSError:  # there are as many processes as there may be
+            break
         if pid == 0:
             try:
                 os.setgroups([])
                 os.setgid(user)
                 os.setuid(user)
-                remove(left)
-                os.kill(-1, signal.SIGKILL)  # all of this user's, this one not included
+                try:
+                    os.kill(-1, signal.SIGKILL)  # all of this user's, this one not included
+                except OSError:  # there is none
+                    pass
+                for path in left_by(user):
+                    remove(path)
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
@@ -349,16 +386,29 @@ def clean(user):
     os._exit(1)
 
 
-def remove(paths):
-    """Remove files and folders, as far as they can be."""
-    for path in paths:
+def remove(path):
+    """Remove a file or a folder, as far as it can be, however deep it is."""
+    place = os.path.dirname(path)
+    left, moved = [path], 0
+    while left:
+        path = left.pop()
         try:
-            if os.path.isdir(path) and not os.path.islink(path):
-                os.chmod(path, 0o700)
-                remove([os.path.join(path, name) for name in os.listdir(path)])
-                os.rmdir(path)
-            else:
+            if not os.path.isdir(path) or os.path.islink(path):
                 os.unlink(path)
+                continue
+            os.chmod(path, 0o700)
+            for name in os.listdir(path):
+                inside = os.path.join(path, name)
+                if not os.path.isdir(inside) or os.path.islink(inside):
+                    os.unlink(inside)
+                    continue
+                # Up to the top: no path is too long there, and nothing has to recurse.
+                os.chmod(inside, 0o700)
+                moved += 1
+                above = os.path.join(place, f".{os.getpid()}-{moved}")
+                os.rename(inside, above)
+                left.append(above)
+            os.rmdir(path)
         except OSError:
             continue
 

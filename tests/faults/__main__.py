@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 import traceback
@@ -80,5 +81,7 @@ if __name__ == "__main__":
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--platform", choices=("x86_64", "aarch64"))
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
+    # What was started for a fault ends with this.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     given = parser.parse_args()
     sys.exit(main(given.words, given.platform, given.output))

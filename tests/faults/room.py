@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,18 @@ class Room:
         ]
 
     def start(
-        self, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> tuple[subprocess.Popen[str], Path]:
-        """Start a run in a session of its own; the process, and where its results will be."""
+        """Start a run in a session of its own; the process, and where its results will be.
+
+        ``before``: words of a command that ends by becoming the one that follows it.
+        """
         results = Path(tempfile.mkdtemp(dir=self.folder)) / "results.jsonl"
         process = subprocess.Popen(
-            self.command(*arguments, results=results),
+            [*before, *self.command(*arguments, results=results)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -91,7 +97,7 @@ class Room:
         return Ran(
             code=process.returncode,
             said=said,
-            results=tuple(_lines(results)),
+            results=tuple(lines_of(results)),
             seconds=time.monotonic() - start,
         )
 
@@ -112,7 +118,8 @@ class Room:
         return tuple(sorted(found - before))
 
 
-def _lines(results: Path) -> list[dict[str, Any]]:
+def lines_of(results: Path) -> list[dict[str, Any]]:
+    """The lines of a results file, as far as they are whole."""
     if not results.exists():
         return []
     found = []

@@ -27,6 +27,8 @@ class Trial:
     seconds: float
     size: int
     """In bytes."""
+    placeless: str = ""
+    """What was said without a place in the file."""
 
 
 def elves(folder: Path) -> list[bytes]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import extensions
-from harness.agent import events as events_of
 from harness.cells import interpret
 from harness.outcome import Outcome
 from harness.plan import Cell
 from harness.platforms import Platform
+from harness.probereport import events as events_of
 from harness.question import Finished
 from tests.unit.sample_cell import sample_cell, sample_check
 
@@ -75,6 +75,7 @@ def ended(
     timed_out: bool = False,
     errors: str = "",
     oom_killed: bool = False,
+    signal: int | None = None,
     cell: Cell = CELL,
 ) -> Outcome:
     """What is made of a probe that sent these events and ended so."""
@@ -85,6 +86,7 @@ def ended(
         events={event["event"]: event for event in events},
         errors=errors,
         oom_killed=oom_killed,
+        signal=signal,
     )
     return interpret(finished, cell)
 
@@ -102,11 +104,12 @@ class Ran:
 
     def outcome(self, cell: Cell = CELL) -> Outcome:
         """What the harness makes of it, as if it had run on the cell's platform."""
-        # A signal reaches the harness as the shell's exit code, as from the agent.
-        code = self.exit_code if self.exit_code >= 0 else 128 - self.exit_code
+        # As from the agent.
+        signal = -self.exit_code if self.exit_code < 0 else None
+        code = self.exit_code if signal is None else 128 + signal
         events = [dict(event) for event in self.events.values()]
         events[0]["machine"] = str(Platform.AARCH64)
-        return ended(*events, exit_code=code, errors=self.errors, cell=cell)
+        return ended(*events, exit_code=code, signal=signal, errors=self.errors, cell=cell)
 
 
 def lay(tree: Path, source: str) -> Path:

@@ -23,8 +23,8 @@ import pytest
 from docker.errors import NotFound
 from docker.models.containers import Container
 
-from harness import agent
-from harness.agent import Agent, AgentGone
+from harness import agent, probereport
+from harness.agent import Agent, AgentBusy, AgentGone
 from harness.cells import interpret
 from harness.outcome import Reason
 from harness.question import Finished, Question
@@ -109,7 +109,7 @@ class Answer:
         self.said = said
         self.exit_code = said["exit_code"]
         self.errors = said["errors"]
-        self.events = agent.events(said["reports"], NONCE)
+        self.events = probereport.events(said["reports"], NONCE)
         self.finished = self.events.get("finished", {})
 
     @property
@@ -647,6 +647,61 @@ tell([left, places])
     assert [path for path in places if os.path.lexists(path)] == []
 
 
+def test_a_tree_too_deep_for_a_path_is_removed(
+    started: Started, made: Made, everybodys: tuple[str, Path]
+) -> None:
+    deep = made(
+        TELLS
+        + """import tempfile
+top = tempfile.mkdtemp(dir="/tmp")
+os.chdir(top)
+for _ in range(2000):
+    open("file", "w").close()
+    os.mkdir("a-folder-in-it")
+    os.chdir("a-folder-in-it")
+tell(top)
+"""
+    )
+    its = started(user=USER, files=everybodys)
+    top = its.ask(deep).told
+    assert its.ask(made("")).reason is Reason.IMPORTS
+    assert not os.path.lexists(top)
+    left = [e.path for e in os.scandir("/tmp") if e.stat(follow_symlinks=False).st_uid == USER]
+    assert left == []
+
+
+SHARED_MEMORY = """import ctypes
+libc = ctypes.CDLL(None)
+tell(libc.shmget(0, 4096, 0o1600))
+"""
+
+
+def test_shared_memory_that_is_left_ends_it(
+    started: Started, made: Made, everybodys: tuple[str, Path]
+) -> None:
+    """No file shows it, so with the agent all of the container goes."""
+    its = started(user=USER, files=everybodys)
+    segment = its.ask(made(TELLS + SHARED_MEMORY)).told
+    try:
+        assert segment >= 0
+        assert its.process.wait(PATIENCE) == 1
+    finally:
+        subprocess.run(["ipcrm", "-m", str(segment)], check=False, capture_output=True)
+
+
+def test_a_bomb_of_processes_ends_it(
+    started: Started, made: Made, everybodys: tuple[str, Path]
+) -> None:
+    """They are not counted out one by one: with the agent all of the container goes."""
+    forks = made("import os, time\nfor _ in range(30):\n if not os.fork(): time.sleep(600)")
+    its = started(user=USER, files=everybodys)
+    try:
+        assert its.ask(forks).reason is Reason.IMPORTS
+        assert its.process.wait(PATIENCE) == 1
+    finally:
+        subprocess.run(["pkill", "-9", "-U", str(USER)], check=False)
+
+
 def test_a_user_without_privileges_has_bindings_too(
     compiled: Compile, started: Started, place: Path, everybodys: tuple[str, Path]
 ) -> None:
@@ -785,6 +840,7 @@ def answering(asked: dict[str, Any], **change: object) -> bytes:
     said = {
         "id": asked["id"],
         "exit_code": 0,
+        "signal": None,
         "seconds": 0.5,
         "timed_out": False,
         "oom_killed": False,
@@ -817,6 +873,17 @@ def test_a_question_is_sent_whole_and_its_answer_is_what_was_said(
     assert (finished.exit_code, finished.seconds, finished.errors) == (3, 0.5, "é")
     assert (finished.timed_out, finished.oom_killed) == (False, True)
     assert set(finished.events) == {"started", "finished"}
+    assert not its.is_over
+
+
+def test_a_question_for_which_there_is_no_process_is_not_answered(
+    its: Agent, container: FakeContainer, pool: ThreadPoolExecutor
+) -> None:
+    (coming,) = asked_of(its, pool)
+    said = {"id": container.request()["id"], "unasked": "Resource temporarily unavailable"}
+    container.send(frame(json.dumps(said).encode() + b"\n"))
+    with pytest.raises(AgentBusy, match="temporarily unavailable"):
+        coming.result(PATIENCE)
     assert not its.is_over
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import archives
+from harness.errors import ArchiveError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,3 +224,70 @@ def test_a_symbolic_link_among_the_files_of_a_context_is_followed(
 ) -> None:
     packed = context(tmp_path / "c.tar", {"lib": tree / "link"}, {})
     assert members(packed)["lib"].isreg()
+
+
+def packed(path: Path, *infos: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for info in infos:
+            tar.addfile(info, io.BytesIO(bytes(info.size)))
+    return path
+
+
+def made(
+    name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int = 0
+) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, target, size
+    return info
+
+
+def test_what_packages_hold_is_unpacked(tmp_path: Path) -> None:
+    tar = packed(
+        tmp_path / "x.tar",
+        made("./usr/lib", tarfile.DIRTYPE),
+        made("./usr/lib/a.so.1", size=3),
+        made("./usr/lib/a.so", tarfile.SYMTYPE, "a.so.1"),
+        made("./usr/lib/b.so", tarfile.LNKTYPE, "./usr/lib/a.so.1"),
+        made("./usr/lib/c", tarfile.SYMTYPE, "/etc/c"),
+        made("./etc/passwd"),
+    )
+    archives.extract(tar, tmp_path / "to", below=("./usr/",))
+    assert sorted(p.name for p in (tmp_path / "to/usr/lib").iterdir()) == [
+        "a.so",
+        "a.so.1",
+        "b.so",
+        "c",
+    ]
+    assert not (tmp_path / "to/etc").exists()
+
+
+@pytest.mark.parametrize(
+    ("infos", "problem"),
+    [
+        ([made("./usr/../../x")], "leads out of it"),
+        ([made("/usr/x")], "leads out of it"),
+        ([made("./usr/null", tarfile.CHRTYPE)], "is a device or a pipe"),
+        ([made("./usr/pipe", tarfile.FIFOTYPE)], "is a device or a pipe"),
+        ([made("./usr/a", tarfile.SYMTYPE, "/etc"), made("./usr/a/x")], "written through a link"),
+        ([made("./usr/a", tarfile.SYMTYPE, "/etc/x"), made("usr//a")], "written through a link"),
+        ([made("./usr/a", tarfile.LNKTYPE, "../../etc/passwd")], "leads to outside"),
+        ([made("./usr/a", tarfile.LNKTYPE, "/etc/passwd")], "leads to outside"),
+        (
+            [made("./usr/a", tarfile.SYMTYPE, "/etc/x"), made("./usr/b", tarfile.LNKTYPE, "usr/a")],
+            "leads to usr/a",
+        ),
+        ([made("./usr/a", size=1025)], "bytes"),
+        ([made(f"./usr/{n}") for n in range(6)], "members"),
+    ],
+)
+def test_what_would_be_written_elsewhere_is_not_unpacked(
+    infos: list[tarfile.TarInfo], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a Python whose tarfile has no filters."""
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 5)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 1024)
+    monkeypatch.delattr(tarfile, "tar_filter", raising=False)
+    tar = packed(tmp_path / "x.tar", *infos)
+    with pytest.raises(ArchiveError, match=problem):
+        archives.extract(tar, tmp_path / "to", below=("./usr/", "/usr/", "usr/"))
+    assert not (tmp_path / "to").exists()

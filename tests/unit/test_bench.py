@@ -273,7 +273,7 @@ def test_a_report_is_the_same_after_it_was_written_and_read(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "is no report of a benchmark"),
+        ("{", "not a report of a benchmark"),
         ('{"schema_version": 2}', "schema_version: Input should be 1"),
         (None, "cannot be read: No such file"),
     ],
@@ -503,7 +503,7 @@ def test_both_sides_do_the_same_loops_with_the_same_seed_in_turn() -> None:
     [
         ((1, "", "Traceback\n  line\nValueError: bad\n"), "ValueError: bad"),
         ((3, "", ""), "ended with 3 and said nothing"),
-        ((137, "", ""), r"killed: it did not end within 120 s, or took more than 1gB"),
+        ((137, "", ""), r"killed: it did not end within 120 s, or took more than 1GiB"),
         ((0, "no json", ""), "pyperf's result cannot be read"),
         ((0, "", ""), "pyperf's result cannot be read"),
     ],

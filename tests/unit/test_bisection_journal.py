@@ -568,3 +568,17 @@ def test_no_journal_is_pruned_and_the_cache_says_what_they_are(root: Path) -> No
     assert set(path.parent.iterdir()) == files
     assert journal.FOLDER in storage.HOLDS
     assert read(path)[1] == TRIALS
+
+
+def test_what_is_no_journal_among_them_is_neither_waited_for_nor_an_end(root: Path) -> None:
+    """A pipe, a folder, a link to itself, nesting beyond what a parser bears."""
+    written(ASKED, *TRIALS[:1])
+    folder = root / journal.FOLDER
+    os.mkfifo(folder / "pipe.jsonl")
+    (folder / "folder.jsonl").mkdir()
+    (folder / "deep.jsonl").write_text("[" * 100_000 + "\n")
+    (loop := folder / "loop.jsonl").symlink_to(loop)
+    assert journal.unfinished_like(ASKED) == ASKED.id
+    for name in ("pipe", "folder", "deep", "loop"):
+        with pytest.raises(ConfigurationError, match=f"{name}.jsonl"):
+            journal.open(folder / f"{name}.jsonl")

@@ -50,9 +50,9 @@ def test_build_requirements_and_back_end_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"\xff\xfe", "is not UTF-8"),
-        ("[build-system", "is not TOML"),
-        (f"x = {'[' * 5000}", "nested too deeply"),
+        (b"\xff\xfe", ":1: not UTF-8 text"),
+        ("[build-system", ":1: not valid TOML: "),
+        (f"x = {'[' * 5000}", ":1: not valid TOML: nested too deeply"),
         ("", "has no table [build-system]"),
         ("build-system = 3", "build-system: "),
         ("[build-system]\nbuild-backend = 'x'", "build-system.requires: is missing"),
@@ -356,7 +356,7 @@ def ended(**changes: Any) -> Ended:
     [
         ({"exit_code": 2, "said": "module.c:1: error"}, "ended with 2:\nmodule.c:1: error"),
         ({"exit_code": 137, "timed_out": True}, "did not end within 600 s"),
-        ({"exit_code": 1, "oom_killed": True}, "ran out of its 2g of memory"),
+        ({"exit_code": 1, "oom_killed": True}, "ran out of its 2GiB of memory"),
         ({"said": "all is well"}, "made not one wheel, but none; at last it said:\nall is well"),
         ({"wheels": {"b.whl": b"", "a.whl": b""}}, "made not one wheel, but a.whl, b.whl"),
     ],

@@ -122,7 +122,8 @@ def test_sources_are_compiled_and_none_is_run(tree: Path, engine: FakeEngine) ->
     engine.tar = tar_of(MADE)
     added(tree, engine)
     (command,) = engine.commands
-    assert command[:4] == ["/opt/venv/bin/python", "-I", "-m", "compileall"]
+    assert command[:3] == ["timeout", "--signal=KILL", "600"]
+    assert command[3:7] == ["/opt/venv/bin/python", "-I", "-m", "compileall"]
     assert "unchecked-hash" in command
 
 

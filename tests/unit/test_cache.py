@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from filelock import FileLock
 
 from harness import cache
-from harness.errors import DiskFullError
+from harness.errors import DiskFullError, HashMismatchError
 
 KEY = hashlib.sha256(b"key").hexdigest()
 LONG_AGO = 1_000_000_000.0
@@ -36,7 +37,9 @@ def never(path: Path) -> None:
 
 def left(root: Path) -> list[str]:
     """Names in the cache, but for the lock files, which stay."""
-    return sorted(p.name for p in root.rglob("*") if p.is_file() and p.suffix != ".lock")
+    return sorted(
+        p.name for p in root.rglob("*") if p.is_file() and p.suffix not in (".lock", ".seal")
+    )
 
 
 def test_the_cache_is_where_the_variable_says(root: Path) -> None:
@@ -237,7 +240,9 @@ def old_entry() -> Path:
 def beside(entry: Path) -> list[str]:
     """What else is there, but for lock files."""
     there = entry.parent.iterdir()
-    return sorted(path.name for path in there if path != entry and path.suffix != ".lock")
+    return sorted(
+        path.name for path in there if path != entry and path.suffix not in (".lock", ".seal")
+    )
 
 
 def test_asking_for_an_entry_is_its_last_use() -> None:
@@ -311,7 +316,8 @@ def test_what_is_beside_another_entry_is_left_to_that(root: Path) -> None:
     for name in (*others, *own):
         (root / "kind" / name).mkdir(parents=True) if "lock" not in name else None
     made = cache.entry("kind", KEY, whole)
-    assert {path.name for path in made.parent.iterdir()} == {made.name, *others}
+    seal = f".{made.name}.seal"
+    assert {path.name for path in made.parent.iterdir()} == {made.name, seal, *others}
 
 
 def test_an_entry_is_removed_as_a_whole_and_can_be_made_again() -> None:
@@ -467,3 +473,118 @@ def test_what_replaces_an_entry_was_used_just_now_and_leaves_nothing_beside_it()
     assert made.read_bytes() == b"other"
     assert beside(made) == []
     assert not cache.remove(made, last_used=LONG_AGO)
+
+
+def instead(entry: Path, target: str) -> None:
+    """A link in the place of an entry."""
+    entry.rename(entry.with_name("moved"))
+    entry.symlink_to(target)
+
+
+def a_folder_for_a_file(entry: Path) -> None:
+    (entry / "sub" / "file").unlink()
+    (entry / "sub" / "file").mkdir()
+
+
+def a_file_for_it(entry: Path) -> None:
+    cache.discard(entry)
+    entry.touch()
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut short": lambda entry: (entry / "sub" / "file").write_text("wh"),
+    "emptied": lambda entry: (entry / "sub" / "file").write_text(""),
+    "another byte": lambda entry: (entry / "sub" / "file").write_text("whols"),
+    "a file more": lambda entry: (entry / "more").touch(),
+    "a file less": lambda entry: (entry / "sub" / "file").unlink(),
+    "a link elsewhere": lambda entry: relinked(entry / "link"),
+    "a folder for a file": a_folder_for_a_file,
+    "renamed": lambda entry: (entry / "sub" / "file").rename(entry / "sub" / "fiel"),
+    "a file in its place": a_file_for_it,
+    "a link in its place": lambda entry: instead(entry, "moved"),
+    "a link to nothing": lambda entry: instead(entry, "nothing"),
+    "seal damaged": lambda entry: entry.with_name(f".{entry.name}.seal").write_text("x"),
+    "seal unreadable": lambda entry: entry.with_name(f".{entry.name}.seal").write_bytes(b"\xff"),
+}
+
+
+def relinked(link: Path) -> None:
+    link.unlink()
+    link.symlink_to("elsewhere")
+
+
+def tree(path: Path) -> None:
+    (path / "sub").mkdir(parents=True)
+    (path / "sub" / "file").write_text("whole")
+    (path / "link").symlink_to("sub")
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_entry_that_is_checked_is_made_anew(damage: Callable[[Path], object]) -> None:
+    made = cache.entry("kind", KEY, tree, check=cache.is_intact)
+    damage(made)
+    assert not cache.is_intact(made)
+    assert cache.entry("kind", KEY, tree, check=cache.is_intact) == made
+    assert (made / "sub" / "file").read_text() == "whole"
+    assert cache.is_intact(made)
+    assert cache.entry("kind", KEY, never, check=cache.is_intact) == made
+
+
+def test_an_entry_that_is_not_checked_is_taken_as_it_is() -> None:
+    """It may be large; who reads it looks at it then."""
+    made = cache.entry("kind", KEY, tree)
+    (made / "sub" / "file").write_text("other")
+    assert cache.entry("kind", KEY, never) == made
+
+
+def test_to_use_an_entry_is_no_damage() -> None:
+    made = cache.entry("kind", KEY, tree)
+    os.utime(made, (0, 0))
+    assert cache.existing("kind", KEY) == made
+    assert cache.is_intact(made)
+
+
+def test_an_entry_that_is_older_than_seals_is_sealed_as_it_is() -> None:
+    made = cache.entry("kind", KEY, tree)
+    made.with_name(f".{made.name}.seal").unlink()
+    assert cache.entry("kind", KEY, never, check=cache.is_intact) == made
+    (made / "sub" / "file").write_text("other")
+    assert not cache.is_intact(made)
+
+
+def test_a_damaged_entry_is_refused_where_something_in_it_is_read_and_is_gone_then() -> None:
+    made = cache.entry("kind", KEY, tree)
+    cache.require_intact(made / "sub" / "file")
+    (made / "sub" / "file").write_text("other")
+    with pytest.raises(HashMismatchError, match=f"{made} is not what it was"):
+        cache.require_intact(made / "sub" / "file")
+    assert cache.existing("kind", KEY) is None
+    assert cache.entry("kind", KEY, tree) == made
+    cache.require_intact(made)
+
+
+def test_what_is_not_in_the_cache_is_nobodys_entry(root: Path) -> None:
+    (root.parent / "x").touch()
+    cache.require_intact(root.parent / "x")
+    (root / "kind").mkdir(parents=True)
+    cache.require_intact(root / "kind")
+
+
+def test_what_is_replaced_is_sealed_anew() -> None:
+    for content in (b"one", b"two"):
+        cache.replace("kind", KEY, content)
+        found = cache.existing("kind", KEY)
+        assert found
+        assert cache.is_intact(found)
+    assert found
+    cache.discard(found)
+    found.mkdir()
+    cache.replace("kind", KEY, b"three")
+    assert found.read_bytes() == b"three"
+
+
+def test_a_removed_entry_has_no_seal(root: Path) -> None:
+    made = cache.entry("kind", KEY, tree)
+    assert list((root / "kind").glob(".*.seal"))
+    assert cache.remove(made, last_used=cache.last_use(made))
+    assert not list((root / "kind").glob(".*.seal"))

@@ -18,7 +18,7 @@ from docker.errors import APIError
 
 from harness import agent, containers
 from harness import engine as engines
-from harness.agent import AgentGone
+from harness.agent import AgentBusy, AgentGone
 from harness.cells import interpret
 from harness.containers import Containers
 from harness.errors import DiskFullError, EmulationMissingError, EngineMissingError, HarnessError
@@ -383,6 +383,34 @@ def test_a_container_that_ends_again_leaves_the_question_without_an_answer(
     assert engine.said == ["start a", "end a"] * 2
     outcome = interpret(finished, sample_cell())
     assert (outcome.stage, outcome.reason) == (Stage.INTERPRETER, Reason.UNTESTABLE)
+
+
+def test_what_a_busy_container_has_no_process_for_is_asked_in_one_of_its_own(
+    engine: FakeEngine, pool: Pool
+) -> None:
+    """A sample beside it has taken all that there are; that says nothing of this one."""
+
+    def busy(agent: FakeAgent, question: Question) -> Finished:
+        if agent is engine.agents[0]:
+            raise AgentBusy("Resource temporarily unavailable")
+        return FINE
+
+    engine.answer = busy
+    its = pool("a")
+    assert its.ask(question("a")) is FINE
+    first, second = engine.agents
+    assert (first.is_over, second.is_over) == (False, True)
+
+
+def test_what_no_container_has_a_process_for_is_without_an_answer(
+    engine: FakeEngine, pool: Pool
+) -> None:
+    def busy(agent: FakeAgent, question: Question) -> Finished:
+        raise AgentBusy(f"no process, {len(engine.agents)}")
+
+    engine.answer = busy
+    finished = pool("a").ask(question("a"))
+    assert (finished.events, finished.exit_code, finished.errors) == ({}, None, "no process, 2")
 
 
 def test_what_is_gone_for_one_is_started_once_for_all(engine: FakeEngine, pool: Pool) -> None:

@@ -104,11 +104,11 @@ def get(*urls: str, told: Told | None = None, patience: Patience | None = None) 
 
 
 def left(root: Path) -> list[str]:
-    """Files in the cache, but for lock files, which stay."""
+    """Files in the cache, but for seals, and for lock files, which stay."""
     return sorted(
         str(path.relative_to(root))
         for path in root.rglob("*")
-        if path.is_file() and path.suffix != ".lock"
+        if path.is_file() and path.suffix not in (".lock", ".seal")
     )
 
 

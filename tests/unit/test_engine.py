@@ -18,6 +18,7 @@ from harness import engine, preparing
 from harness.engine import Address
 from harness.errors import (
     BuildError,
+    ConfigurationError,
     DiskFullError,
     EmulationMissingError,
     EngineMissingError,
@@ -327,3 +328,28 @@ def test_what_an_engine_refuses_is_told_in_words(
 def test_what_a_build_prints_does_nothing_to_a_terminal() -> None:
     told = engine.translated(failed_build("\x1b[31mred\x1b[0m\r\n\x1b]0;title\x07\n"), "doing it")
     assert told.problem == "doing it: exit status 1\nred\n\\x1b]0;title\\x07"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.ReadTimeout("Read timed out. (read timeout=5.0)"),
+        requests.ConnectTimeout("timed out"),
+        TimeoutError("timed out"),
+    ],
+)
+def test_an_engine_that_does_not_answer_in_time_is_told_from_one_that_is_gone(
+    error: Exception,
+) -> None:
+    told = engine.translated(error, "doing it")
+    assert isinstance(told, EngineMissingError)
+    assert told.problem.startswith("doing it: the engine has not answered in time: ")
+    assert engine.TIMEOUT_VARIABLE in told.advice
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf", "1e999"])
+def test_what_is_waited_for_an_engine_is_a_number_of_seconds(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{engine.TIMEOUT_VARIABLE} is '{text}'"):
+        engine.connect({engine.TIMEOUT_VARIABLE: text})
+    assert engine._timeout({engine.TIMEOUT_VARIABLE: "2.5"}) == 2.5
+    assert engine._timeout({}) == engine.TIMEOUT

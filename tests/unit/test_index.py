@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness import index
-from harness.errors import FetchError, HashMismatchError, NoSuchWheelError
+from harness.errors import ArchiveError, FetchError, HashMismatchError, NoSuchWheelError
 from harness.lock import LockedWheel
 from harness.platforms import Platform
 from tests import servers
+from tests.fuzz.mutations import Member, archive
 
 FILES = {
     f"thing-1.0-{tag}.whl": servers.tiny_wheel("thing", "1.0", tag)
@@ -102,6 +103,36 @@ def test_a_wheel_with_another_hash_is_refused_and_not_kept(
     for _ in range(2):
         with pytest.raises(HashMismatchError, match=r"but matrix\.lock says 0000"):
             index.fetch(changed)
+    assert not list((tmp_path / "cache").rglob("*.whl"))
+
+
+@pytest.mark.parametrize("damage", ["changed", "emptied", "removed"])
+def test_a_kept_wheel_that_is_not_the_locked_one_any_more_is_fetched_again(
+    server: servers.Server, damage: str
+) -> None:
+    locked = index.find("thing", "1.0", "3.13", Platform.X86_64)
+    kept = index.fetch(locked)
+    match damage:
+        case "changed":
+            kept.write_bytes(FILES["narrow-2.0-cp313-cp313-manylinux2014_x86_64.whl"])
+        case "emptied":
+            kept.write_bytes(b"")
+        case _:
+            kept.unlink()
+    assert index.fetch(locked).read_bytes() == FILES[locked.filename]
+    assert server.asked.count(f"/files/{locked.filename}") == 2
+
+
+def test_a_locked_wheel_that_would_write_elsewhere_is_refused_and_not_kept(
+    server: servers.Server, tmp_path: Path
+) -> None:
+    """Its sha256 says only that it is the one that was locked."""
+    hostile = archive([Member(name=b"../x", packed=b"", size=0, crc=0, method=0)])
+    name = "evil-1.0-py3-none-any.whl"
+    servers.add_project(server, "evil", {name: hostile})
+    locked = LockedWheel(filename=name, sha256=hashlib.sha256(hostile).hexdigest())
+    with pytest.raises(ArchiveError, match="leads out of the archive"):
+        index.fetch(locked)
     assert not list((tmp_path / "cache").rglob("*.whl"))
 
 

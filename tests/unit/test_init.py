@@ -245,7 +245,10 @@ def test_a_matrix_in_a_folder_of_its_own_finds_the_wheels_of_the_project(here: P
 
 @pytest.mark.parametrize(
     "text",
-    ["[project", "\x00", '[project]\nname = "\x1b[31m-"\n', '[project]\nname = "a b\\n: c"\n'],
+    [
+        *("[project", "\x00", '[project]\nname = "\x1b[31m-"\n', '[project]\nname = "a b\\n: c"\n'),
+        f"x = {'[' * 5000}",
+    ],
 )
 def test_a_pyproject_that_is_none_is_one_message(here: Path, text: str) -> None:
     (here / "pyproject.toml").write_text(text)

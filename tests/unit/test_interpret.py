@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.agent import events
+from harness.cells import interpret
 from harness.outcome import Reason, Stage
 from harness.plan import Cell
+from harness.probereport import AGAIN, events
+from harness.question import Finished
 from harness.results import result_of
 from tests.unit.probing import (
     ASKED,
@@ -112,25 +114,26 @@ def test_a_question_that_was_not_answered_in_time_is_a_timeout(asked: Cell, stag
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "how"),
+    ("exit_code", "signal", "how"),
     [
-        (139, "signal 11 (SIGSEGV)"),
-        (134, "signal 6 (SIGABRT)"),
-        (135, "signal 7 (SIGBUS)"),
-        (132, "signal 4 (SIGILL)"),
-        (137, "signal 9 (SIGKILL)"),
-        (128 + 31, "signal 31 (unknown)"),
-        (0, "exit code 0"),
-        (3, "exit code 3"),
-        (128, "exit code 128"),
-        (255, "exit code 255"),
+        (139, 11, "signal 11 (SIGSEGV)"),
+        (134, 6, "signal 6 (SIGABRT)"),
+        (135, 7, "signal 7 (SIGBUS)"),
+        (132, 4, "signal 4 (SIGILL)"),
+        (137, 9, "signal 9 (SIGKILL)"),
+        (128 + 31, 31, "signal 31 (unknown)"),
+        (0, None, "exit code 0"),
+        (3, None, "exit code 3"),
+        (137, None, "exit code 137"),
+        (255, None, "exit code 255"),
     ],
 )
 @BOTH
 def test_a_process_that_ends_without_a_report_crashed(
-    asked: Cell, stage: Stage, exit_code: int, how: str
+    asked: Cell, stage: Stage, exit_code: int, signal: int | None, how: str
 ) -> None:
-    outcome = ended(STARTED, exit_code=exit_code, errors="y" * 5000 + "last words", cell=asked)
+    words = "y" * 5000 + "last words"
+    outcome = ended(STARTED, exit_code=exit_code, signal=signal, errors=words, cell=asked)
     assert (outcome.stage, outcome.reason) == (stage, Reason.CRASH)
     assert outcome.message == f"the interpreter ended during the {stage} with {how}"
     assert outcome.evidence["exit_code"] == exit_code
@@ -336,6 +339,131 @@ def test_a_forged_report_is_ignored(forged: dict[str, Any]) -> None:
     found = events(line(**STARTED) + line(**forged), NONCE)
     assert found == {"started": STARTED}
     assert ended(*found.values(), exit_code=139).reason is Reason.CRASH
+
+
+def test_of_an_event_that_comes_twice_the_first_one_counts() -> None:
+    forged = {**STARTED, "machine": "vax"}
+    assert events(line(**STARTED) + line(**forged), NONCE) == {"started": STARTED, AGAIN: forged}
+
+
+def test_two_reports_are_none() -> None:
+    """The probe makes one; so something in its process has made the other."""
+    found = events(line(**STARTED) + line(**IMPORTED) + line(**raised("ImportError", "x")), NONCE)
+    outcome = interpret(
+        Finished(exit_code=0, seconds=1.0, timed_out=False, events=found, errors=""), CELL
+    )
+    assert (outcome.stage, outcome.reason) == (Stage.IMPORT, Reason.CRASH)
+    assert "more than one report" in outcome.message
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """The report of an import that succeeded, with one thing in it changed."""
+    report: dict[str, Any] = json.loads(json.dumps(IMPORTED))
+    *folders, name = path.split("/")
+    place = report
+    for folder in folders:
+        place = place[folder]
+    if value is None:
+        del place[name]
+    else:
+        place[name] = value
+    return report
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("outcome", "wonderful"),
+        ("outcome", ["imported"]),
+        ("outcome", None),
+        ("seconds", "0.1"),
+        ("seconds", -1.0),
+        ("seconds", float("inf")),
+        ("seconds", float("nan")),
+        ("seconds", None),
+        ("modules", []),
+        ("modules", {"x": 1}),
+        ("mapped_libpythons", "all"),
+        ("bindings", 5),
+        ("bindings", {}),
+        ("bindings/home", 5),
+        ("bindings/counts", {"x": "y"}),
+        ("bindings/copies", {"x": [1]}),
+        ("bindings/copies", None),
+    ],
+)
+def test_a_report_that_no_probe_sends_is_none(path: str, value: object) -> None:
+    """Its module may have made it, with all that a process can know of itself."""
+    outcome = ended(STARTED, changed(path, value), exit_code=0)
+    assert (outcome.stage, outcome.reason) == (Stage.IMPORT, Reason.CRASH)
+    assert "a report that no probe sends" in outcome.message
+
+
+def nested(depth: int) -> object:
+    found: object = 1
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def test_what_a_check_finds_may_not_be_without_end() -> None:
+    assert ended(STARTED, {**PASSED, "findings": nested(50)}, cell=CHECK).reason is Reason.PASSES
+    outcome = ended(STARTED, {**PASSED, "findings": nested(900)}, cell=CHECK)
+    assert outcome.reason is Reason.CRASH
+    assert "nested too deeply" in outcome.message
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN"])
+def test_a_report_with_a_number_that_json_has_not_is_no_event(number: str) -> None:
+    report = line(**{**PASSED, "findings": "here"}).replace('"here"', number)
+    assert events(line(**STARTED) + report, NONCE) == {"started": STARTED}
+
+
+@pytest.mark.parametrize(
+    ("report", "cell", "other"),
+    [
+        (PASSED, CHECK, CELL),
+        (IMPORTED, CELL, CHECK),
+        ({**ASKED, "outcome": "not-applicable", "message": "x"}, CHECK, CELL),
+    ],
+    ids=["passed", "imported", "not-applicable"],
+)
+def test_an_extension_has_no_answer_of_a_checks(
+    report: dict[str, Any], cell: Cell, other: Cell
+) -> None:
+    """Else it could pass for one of which nothing is asked, and be skipped."""
+    assert ended(STARTED, report, cell=cell).reason is not Reason.CRASH
+    assert ended(STARTED, report, cell=other).reason is Reason.CRASH
+
+
+@pytest.mark.parametrize("name", ["python", "machine", "base_prefix", "leaked"])
+@pytest.mark.parametrize("value", [None, 5, [5], {}])
+def test_a_start_that_no_probe_reports_is_none(name: str, value: object) -> None:
+    outcome = ended({**STARTED, name: value}, IMPORTED)
+    assert (outcome.stage, outcome.reason) == (Stage.INTERPRETER, Reason.UNTESTABLE)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(sorted({*IMPORTED, *STARTED, "x"})), inner, max_size=6
+            )
+        ),
+    )
+)
+def test_nothing_that_is_reported_is_more_than_an_outcome(report: object) -> None:
+    assert ended(STARTED, {**IMPORTED, "bindings": report}).stage is Stage.IMPORT
+    found = Finished(
+        exit_code=0,
+        seconds=1.0,
+        timed_out=False,
+        events={"started": STARTED, "finished": cast(Any, report)},
+        errors="",
+    )
+    assert interpret(found, CELL).reason is Reason.CRASH
 
 
 @given(st.text(max_size=200))

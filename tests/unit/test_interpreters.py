@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from harness import cache, interpreters
 from harness.errors import FetchError, HashMismatchError, NotOfferedError, ToolError
 from harness.flavours import Flavour
+from harness.interpreters import Archive
 from harness.lock import LockedDefault
 from harness.mirror import Mirror
 from harness.plan import Interpreter
@@ -107,6 +109,20 @@ def test_a_replica_of_another_flavour_cannot_be_made(flavour: Flavour) -> None:
     asked = replace(ASKED, source=Source.REPLICA, flavour=flavour)
     with pytest.raises(ToolError, match=f"no replica of the flavour {flavour}"):
         interpreters.provide(asked)
+
+
+@pytest.mark.parametrize(
+    "use", [interpreters.look_into, lambda archive: interpreters.unpacked(ASKED, archive)]
+)
+def test_an_archive_that_was_changed_since_it_was_checked_is_not_used(
+    served: Standin, use: Callable[[Archive], Path]
+) -> None:
+    archive = interpreters.provide(ASKED, Mirror(base=served.mirror))
+    archive.path.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(HashMismatchError, match=re.escape(str(archive.path))):
+        use(archive)
+    assert not archive.path.exists()
+    assert interpreters.provide(ASKED, Mirror(base=served.mirror)).path.read_bytes() == CONTENT
 
 
 def test_what_is_in_an_archive_is_looked_at_once(

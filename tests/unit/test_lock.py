@@ -139,11 +139,11 @@ def with_default(**change: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ("", "Invalid JSON"),
-        ('{"uv": {', "Invalid JSON"),
-        ("<<<<<<< HEAD\n{}", "Invalid JSON"),
-        (b"\xff\xfe", "Invalid JSON"),
-        ("[" * 10_000, "Invalid JSON"),
+        ("", "not valid JSON"),
+        ('{"uv": {', "not valid JSON"),
+        ("<<<<<<< HEAD\n{}", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        ("[" * 10_000, "not valid JSON"),
         ("[]", "object"),
         ("{}", "uv: Field required"),
         (json.dumps({**SMALL, "version": 2}), "version: "),
@@ -168,9 +168,31 @@ def test_a_damaged_lock_is_refused_with_the_place_and_what_to_do(
     path = written(content, tmp_path)
     with pytest.raises(LockError) as caught:
         lock.load(path)
-    assert caught.value.problem.startswith(f"{path} is damaged: ")
+    assert caught.value.problem.startswith(f"{path}:1: damaged: ")
     assert found in caught.value.problem
     assert "pbs-matrix lock" in caught.value.advice
+
+
+def test_the_place_of_a_mistake_is_the_line_of_its_key(tmp_path: Path) -> None:
+    text = lock.dump(lock.Lock.model_validate(with_default())).replace('"c' + "c" * 63, '"D')
+    line = next(n for n, one in enumerate(text.splitlines(), 1) if '"D' in one)
+    path = written(text, tmp_path)
+    with pytest.raises(LockError) as caught:
+        lock.load(path)
+    assert caught.value.problem.startswith(
+        f"{path}:{line}: damaged: uv.0.7.6.defaults.3.13.x86_64.sha256: "
+    )
+
+
+def test_a_hash_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """Whoever looks at the file sees the first, and the second would count."""
+    sha256 = f'"sha256": "{"c" * 64}"'
+    text = json.dumps(with_default(), indent=1).replace(sha256, f"{sha256},\n{sha256}")
+    path = written(text, tmp_path)
+    with pytest.raises(LockError) as caught:
+        lock.load(path)
+    line = text[: text.rindex('"sha256": "c')].count("\n") + 1
+    assert caught.value.problem == f"{path}:{line}: damaged: the key 'sha256' is there twice"
 
 
 def test_a_missing_lock_is_refused_with_the_command_that_makes_it(tmp_path: Path) -> None:

@@ -141,6 +141,18 @@ MISTAKES: dict[str, tuple[str, str, str | None, str]] = {
         None,
         "remedie: unknown key (did you mean 'remedies'?)",
     ),
+    "unknown limit": (
+        "remedies: [",
+        "limits: {proceses: 64}\nremedies: [",
+        None,
+        "limits.proceses: unknown key (did you mean 'processes'?)",
+    ),
+    "limit that is no size": (
+        "remedies: [",
+        "limits: {memory: much}\nremedies: [",
+        None,
+        "limits.memory: ",
+    ),
     "unknown key of an extension": (
         "    requirement: some",
         "    requirment: some",

@@ -230,7 +230,7 @@ def test_a_mirror_that_is_named_here_goes_before_the_plans(
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema_version": 2}', "[" * 99999])
 def test_what_is_no_plan_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "plan.json").write_text(content)
-    with pytest.raises(ConfigurationError, match=r"plan\.json is no plan"):
+    with pytest.raises(ConfigurationError, match=r"plan\.json:1: not a plan"):
         planfile.read(tmp_path / "plan.json")
     with pytest.raises(ConfigurationError, match=r"none\.json cannot be read"):
         planfile.read(tmp_path / "none.json")
@@ -239,7 +239,6 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"number": 2},
         {"name": "$(id)"},
         {"name": "a\nb"},
         {"runner": "x; y"},
@@ -253,7 +252,17 @@ def test_a_job_that_was_tampered_with_is_refused(tmp_path: Path, change: dict[st
     content = json.loads((tmp_path / "plan.json").read_text())
     content["jobs"][0] |= change
     (tmp_path / "plan.json").write_text(json.dumps(content))
-    with pytest.raises(ConfigurationError, match=r"plan\.json is no plan"):
+    with pytest.raises(ConfigurationError, match=r"plan\.json:1: not a plan"):
+        planfile.read(tmp_path / "plan.json")
+
+
+def test_jobs_that_are_not_counted_are_refused(tmp_path: Path) -> None:
+    planned(tmp_path / "plan.json", count=2)
+    content = json.loads((tmp_path / "plan.json").read_text())
+    content["jobs"][1]["number"] = 1
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    told = r"plan\.json: not a plan: jobs\.1\.number: 1 instead of 2"
+    with pytest.raises(ConfigurationError, match=told):
         planfile.read(tmp_path / "plan.json")
 
 

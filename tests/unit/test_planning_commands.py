@@ -240,6 +240,11 @@ def test_nonsense_is_no_cell(read: tuple[Matrix, Lock], name: str) -> None:
     assert len(str(told.value)) < 3000
 
 
+def test_a_name_that_is_too_long_for_a_file_is_no_file(read: tuple[Matrix, Lock]) -> None:
+    with pytest.raises(SelectionError, match="there is no cell"):
+        rerun.chosen(["x" * 5000], *read, only_failed=False)
+
+
 def test_a_glob_that_selects_several_lists_them(read: tuple[Matrix, Lock]) -> None:
     with pytest.raises(SelectionError) as told:
         finding.one("python-mscl-uv0.7.6-*-x86_64-debian13", *read)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import results
+from harness import inputs, results
 from harness.errors import ConfigurationError
 from harness.flavours import Flavour
 from harness.loader.process import Look, Search, Step
@@ -258,8 +258,16 @@ def test_a_missing_results_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_results_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigurationError, match=r"r\.jsonl cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"r\.jsonl:1: .*not valid JSON"):
         list(results.read(tmp_path / "r.jsonl"))
+
+
+def test_a_line_without_an_end_is_refused_with_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(GOOD.encode() + b"\n" + b"x" * (inputs.LONGEST + 1))
+    told = rf"r\.jsonl:2: this cannot be read: a line has more than {inputs.LONGEST} bytes"
+    with pytest.raises(ConfigurationError, match=told):
+        list(results.read(path))
 
 
 def test_a_result_says_what_happened_and_what_should_have() -> None:

@@ -26,6 +26,7 @@ from rich.console import Console
 
 from harness import cache, cli, storage
 from harness.errors import ConfigurationError, ExitCode, SelectionError
+from harness.sizes import parse_size
 
 PROJECT = Path(__file__).parents[2]
 DAY = 24 * 3600.0
@@ -67,15 +68,19 @@ def names(items: tuple[storage.Item, ...]) -> list[str]:
 
 def there(root: Path) -> set[Path]:
     """All that is in the cache, but for lock files."""
-    return {path for path in root.rglob("*") if path.suffix != ".lock"}
+    return {path for path in root.rglob("*") if path.suffix not in (".lock", ".seal")}
 
 
 def du(path: Path) -> int:
-    """What the program says."""
+    """What the program says, of an entry with its seal."""
+    seal = path.with_name(f".{path.name}.seal")
     done = subprocess.run(
-        ["du", "-s", "--block-size=1", path], check=True, capture_output=True, text=True
+        ["du", "-sc", "--block-size=1", path, *([seal] if seal.exists() else [])],
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    return int(done.stdout.split()[0])
+    return int(done.stdout.splitlines()[-1].split()[0])
 
 
 def content(root: Path) -> int:
@@ -115,7 +120,7 @@ def invoke(*arguments: str) -> tuple[int, str]:
     ],
 )
 def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
-    assert storage.parse_size(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,7 @@ def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
 )
 def test_what_is_no_size_is_one_message(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        storage.parse_size(text)
+        parse_size(text)
     assert caught.value.problem == f"{text!r} is no size"
     assert "500MiB" in caught.value.advice
 

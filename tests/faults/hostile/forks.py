@@ -1,0 +1,5 @@
+"""Forks, and both processes go on with the import."""
+
+import os
+
+os.fork()

@@ -1,0 +1,3 @@
+"""Raises BaseException itself."""
+
+raise BaseException("base")

@@ -1,0 +1,3 @@
+"""Raises GeneratorExit."""
+
+raise GeneratorExit("generator")

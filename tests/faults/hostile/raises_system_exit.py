@@ -1,0 +1,3 @@
+"""Raises SystemExit with code 0."""
+
+raise SystemExit(0)

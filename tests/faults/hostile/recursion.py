@@ -1,0 +1,8 @@
+"""Recurses without end."""
+
+
+def again() -> None:
+    again()
+
+
+again()

@@ -1,7 +1,0 @@
-"""Faults of hosts."""
-
-from __future__ import annotations
-
-from tests.faults.fault import Fault
-
-FAULTS: list[Fault] = []
