@@ -436,12 +436,17 @@ def _remove_all(client: docker.DockerClient, which: Any) -> int:
         )
         for container in found:
             if engine.OWNER in container.labels and which(container.labels):
-                _remove(container)
-                removed += 1
+                removed += _remove(container)
     return removed
 
 
-def _remove(container: Container) -> None:
-    # Gone already, or going because it is set to remove itself: both are what is wanted.
-    with contextlib.suppress(NotFound, APIError):
+def _remove(container: Container) -> bool:
+    """Whether it is gone, or going: an engine that refuses is asked by the next run again."""
+    try:
         container.remove(force=True, v=True)
+    except NotFound:
+        return True
+    except APIError as error:
+        # It is set to remove itself, and about to.
+        return bool(error.status_code == 409)
+    return True

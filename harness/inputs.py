@@ -25,6 +25,9 @@ LONGEST = 16 << 20
 _DEVICE = 1 << 20
 """Bytes that are read of a device, which may have no end."""
 
+SEARCHED = 4 << 20
+"""Bytes of a document in which the line of a mistake is looked for, which takes its time."""
+
 _SHORT = 200
 """Characters of what a message quotes from a file."""
 
@@ -116,6 +119,8 @@ def mistake(error: ValidationError, raw: bytes, path: Path, *, line: int = 1) ->
         what = f"not valid JSON: {said['what']} (column {said['column']})"
         return Mistake(f"{path}:{number}", short(what))
     location = first["loc"]
+    if len(raw) > SEARCHED:  # its key says where it is, too
+        return Mistake(f"{path}:{line}", f"{keys(location)}{short(first['msg'])}")
     number = line + _line(raw, _offset(raw, location)) - 1
     return Mistake(f"{path}:{number}", f"{keys(location)}{short(first['msg'])}")
 

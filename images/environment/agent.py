@@ -42,6 +42,9 @@ import probe
 MAX_OUTPUT = 1 << 20
 """Bytes that are kept of what a child reports, and of what it prints."""
 
+MOST_LEFT = 32
+"""Reads that empty any pipe: each of 64 KiB, and no pipe holds more than a MiB."""
+
 USERS = 200
 """How many users the image has for children, one after the other."""
 
@@ -143,8 +146,10 @@ class Child:
         for descriptor in self.said:
             os.set_blocking(descriptor, False)
             try:
-                while self.read(descriptor):
-                    pass
+                # What it has left in the pipe, and no more: what it has started may write for ever.
+                for _ in range(MOST_LEFT):
+                    if not self.read(descriptor):
+                        break
             except BlockingIOError:  # something that it has started still has the other end
                 pass
             os.close(descriptor)

@@ -30,7 +30,6 @@ BROKEN = "raise ImportError('no answer')\n"
 OTHERWISE = "raise ImportError('another answer')\n"
 
 RELINKED = """
-from dataclasses import replace
 from functools import cache
 
 from harness import releases
@@ -41,7 +40,7 @@ known = releases.link_model_eras()
 @cache
 def changed():
     return tuple(
-        replace(era, link_model=LinkModel.STATIC_RPATH)
+        era._replace(link_model=LinkModel.STATIC_RPATH)
         if era.link_model is LinkModel.STATIC else era
         for era in known
     )

@@ -18,7 +18,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from harness import archives, images, interpreters, routes, uvbinary
+from harness import archives, confinement, images, interpreters, routes, uvbinary
 from harness.containers import Containers
 from harness.interpreters import Archive
 from harness.lock import Lock
@@ -156,8 +156,14 @@ def machine(
     project_matrix: Matrix,
     project_lock: Lock,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Machine]:
     """What a user of uv 0.7.6 had: the interpreter, a venv, and python-mscl, which fails."""
+    confined = confinement.attended
+    # It is upgraded where it is; no sample of the matrix may write there.
+    monkeypatch.setattr(
+        confinement, "attended", lambda *a, **kw: {**confined(*a, **kw), "read_only": False}
+    )
     environment = next(
         c.environment for c in cells if c.environment.interpreter.platform is platform
     )

@@ -178,13 +178,16 @@ def test_by_hand_a_package_is_tried_and_a_bisection_made(night: Night) -> None:
 
 
 def test_the_commands_of_ci_run_in_a_clean_checkout(tmp_path: Path) -> None:
-    """Types take minutes and are left out, and of the tests it is seen that they are collected."""
+    """Types take minutes and are left out, as are known vulnerabilities, of which a service says
+    what it knows that day; of the tests it is seen that they are collected.
+    """
     github = GitHub(
         tmp_path / "ci",
         event="push",
         environment={
             "TOX_SKIP_ENV": "types",
-            "TOX_OVERRIDE": "testenv.pass_env+=PYTEST_ADDOPTS",
+            "TOX_OVERRIDE": "testenv.pass_env+=PYTEST_ADDOPTS;"
+            "testenv:audit.commands=zizmor --offline .github",
             "PYTEST_ADDOPTS": "--collect-only -q",
         },
     )
@@ -214,6 +217,7 @@ def test_every_script_is_one_that_is_executed_here() -> None:
     """A job that is added is to be added to these tests."""
     assert {(where, job) for where, job, _ in run_blocks()} == {
         ("ci.yml", "unit"),
+        ("ci.yml", "audit"),
         ("ci.yml", "matrix"),
         *(("matrix.yml", job) for job in ("plan", "cells", "merge")),
         *(("nightly.yml", job) for job in ("report", "bisect", "issues", "try", "bisect-by-hand")),

@@ -676,6 +676,23 @@ tell(libc.shmget(0, 4096, 0o1600))
 """
 
 
+def test_who_writes_on_after_the_end_does_not_keep_it(
+    started: Started, made: Made, everybodys: tuple[str, Path]
+) -> None:
+    """What is in the pipe is read, and no more is waited for."""
+    floods = made(
+        TELLS
+        + """if not os.fork():
+    while True:
+        os.write(2, b"x" * 65536)
+tell(1)
+"""
+    )
+    its = started(user=USER, files=everybodys)
+    assert its.ask(floods).told == 1
+    assert its.ask(made("")).reason is Reason.IMPORTS
+
+
 def test_shared_memory_that_is_left_ends_it(
     started: Started, made: Made, everybodys: tuple[str, Path]
 ) -> None:

@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 
 import pytest
 import requests
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 from harness import agent, containers
 from harness import engine as engines
@@ -529,6 +529,31 @@ def test_only_what_does_not_end_is_removed(
     engine.is_stuck = is_stuck
     its.close()
     assert bool(reaped) is is_stuck
+
+
+@pytest.mark.parametrize(("answer", "number"), [(None, 1), (404, 1), (409, 1), (500, 0)], ids=str)
+def test_what_the_engine_does_not_remove_is_not_counted(answer: int | None, number: int) -> None:
+    """What is going already is."""
+
+    class Dead:
+        def __init__(self) -> None:
+            self.labels = {engines.OWNER: "x", engines.RUN: "run"}
+
+        def remove(self, **_: object) -> None:
+            if answer is not None:
+                response = requests.Response()
+                response.status_code = answer
+                raise (NotFound if answer == 404 else APIError)("no", response=response)
+
+    class Engine:
+        containers: Any = None
+
+        def list(self, **_: object) -> list[Dead]:
+            return [Dead()]
+
+    engine: Any = Engine()
+    engine.containers = engine
+    assert containers.reap(engine, "run") == number
 
 
 def test_the_context_ends_even_where_the_engine_has(

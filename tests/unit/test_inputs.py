@@ -117,6 +117,16 @@ def test_a_mistake_is_told_by_line_and_key(text: str, line: int, what: str, tmp_
     assert str(caught.value) == f"{caught.value.place}: {caught.value.what}"
 
 
+def test_in_a_large_document_a_mistake_is_told_by_its_key_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look for its line would take longer than all else."""
+    monkeypatch.setattr(inputs, "SEARCHED", 20)
+    (path := tmp_path / "x.json").write_text('{\n "parts": {\n"a": ["x"]},\n"number": 1}')
+    with pytest.raises(inputs.Mistake, match=r"x\.json:1: parts\.a\.0: "):
+        inputs.json_of(Model, path, most=1 << 20)
+
+
 def test_what_is_right_is_read(tmp_path: Path) -> None:
     text = '{"number": 1, "parts": {"number": [1], "parts": [2]}}'
     (tmp_path / "x.json").write_text(text)

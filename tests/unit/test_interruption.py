@@ -25,7 +25,8 @@ PROJECT = Path(__file__).parents[2]
 @pytest.fixture
 def handling() -> Iterator[Interruption]:
     """One that has this process's signals, until the end of the test."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    # Some are ignored here, where whoever runs the tests has put them into the background.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     found = Interruption()
     found.handle()
     yield found
