@@ -130,11 +130,6 @@ def keys(location: Sequence[str | int]) -> str:
     return f"{short('.'.join(map(str, location)))}: " if location else ""
 
 
-def line_of(raw: bytes, location: Sequence[str | int]) -> int:
-    """On which line of a JSON document its innermost part of a location begins."""
-    return _line(raw, _offset(raw, location))
-
-
 def _opened(path: Path) -> BinaryIO:
     # Else to open a pipe that nobody writes to would wait for somebody.
     stream = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - for who has asked

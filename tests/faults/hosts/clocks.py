@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults.fault import Fault, Happened
-from tests.faults.hosts.scene import Scene, as_if_nothing
+from tests.faults.hosts.scene import Scene, as_if_nothing, fault
 from tests.faults.room import Room
 
 JUMPING = '''
@@ -42,18 +42,15 @@ def jumping(jumps: str, what: str, room: Room) -> Happened:
 
 
 FAULTS: list[Fault] = [
-    Fault(
-        group="host",
+    fault(
         name="clock-jumps-forward",
         inject=partial(jumping, f"1:{30 * DAY}", "the clock jumps 30 days forward"),
     ),
-    Fault(
-        group="host",
+    fault(
         name="clock-jumps-back",
         inject=partial(jumping, f"1:{-30 * DAY}", "the clock jumps 30 days back"),
     ),
-    Fault(
-        group="host",
+    fault(
         name="clock-to-and-fro",
         inject=partial(
             jumping,
@@ -61,8 +58,7 @@ FAULTS: list[Fault] = [
             "the clock jumps an hour to and fro, twice a second",
         ),
     ),
-    Fault(
-        group="host",
+    fault(
         name="clock-of-1970",
         inject=partial(jumping, f"0:{-56 * 365.25 * DAY}", "the clock is not set"),
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import cache
 from tests.faults.fault import Fault, Happened
-from tests.faults.hosts.scene import Scene, is_told, made_up, verdict
+from tests.faults.hosts.scene import Scene, fault, happened, is_told, made_up
 from tests.faults.room import Room
 
 DISK_FULL, CONFIGURATION = 41, 10
@@ -45,13 +45,7 @@ def cold_cache(kilobytes: int, room: Room) -> Happened:
         wrong.append(f"it ended with {ran.code}: {ran.said[-500:]}")
     # Not of that cache, which is gone.
     wrong += Scene(room=room).next_run()
-    return Happened(
-        what=f"a cold cache on a disk of {kilobytes >> 10} MB",
-        verdict=verdict(ran),
-        seconds=ran.seconds,
-        left=left,
-        wrong=tuple(wrong),
-    )
+    return happened(f"a cold cache on a disk of {kilobytes >> 10} MB", ran, left=left, wrong=wrong)
 
 
 def read_only_cache(room: Room) -> Happened:
@@ -94,19 +88,17 @@ def full_temporary(kilobytes: int, room: Room) -> Happened:
 
 
 FAULTS: list[Fault] = [
-    Fault(group="host", name="cache-on-tiny-disk", inject=partial(cold_cache, 4 << 10)),
-    Fault(group="host", name="cache-on-small-disk", inject=partial(cold_cache, 120 << 10)),
-    Fault(group="host", name="cache-read-only", inject=read_only_cache),
-    Fault(
-        group="host",
+    fault(name="cache-on-tiny-disk", inject=partial(cold_cache, 4 << 10)),
+    fault(name="cache-on-small-disk", inject=partial(cold_cache, 120 << 10)),
+    fault(name="cache-read-only", inject=read_only_cache),
+    fault(
         name="results-is-a-directory",
         inject=partial(results, "{folder}", "a results file that is a directory"),
     ),
-    Fault(
-        group="host",
+    fault(
         name="results-unwritable",
         inject=partial(results, "/proc/results.jsonl", "a results file where none can be made"),
     ),
-    Fault(group="host", name="results-on-full-disk", inject=full_results),
-    Fault(group="host", name="tmp-full", inject=partial(full_temporary, 8)),
+    fault(name="results-on-full-disk", inject=full_results),
+    fault(name="tmp-full", inject=partial(full_temporary, 8)),
 ]

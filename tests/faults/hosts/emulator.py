@@ -20,7 +20,7 @@ from docker.errors import APIError, NotFound
 from harness import engine
 from harness.signature import FLAKY
 from tests.faults.fault import Fault, Happened
-from tests.faults.hosts.scene import Scene, made_up, verdict
+from tests.faults.hosts.scene import Scene, fault, made_up, verdict
 from tests.faults.room import Room
 from tests.faults.running import Running
 from tests.faults.traces import children
@@ -128,8 +128,7 @@ def crashing(one_in: int, room: Room) -> Happened:
 
 
 FAULTS: list[Fault] = [
-    Fault(
-        group="host",
+    fault(
         name="emulator-crashes",
         inject=partial(crashing, 10),
         platforms=("x86_64", "aarch64"),

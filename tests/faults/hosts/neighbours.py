@@ -17,7 +17,7 @@ from harness import cache
 from tests.faults import ownmatrix
 from tests.faults.fault import Fault, Happened
 from tests.faults.hosts.ground import own
-from tests.faults.hosts.scene import Scene, made_up, not_right, verdict
+from tests.faults.hosts.scene import Scene, fault, happened, made_up, not_right, verdict
 from tests.faults.room import Room
 
 REMADE = ("replicas", "contents", "installed", "bytecode", "systems", "uv-defaults", "uv-answers")
@@ -82,12 +82,8 @@ def images_removed(room: Room) -> Happened:
         wrong.append(f"it ended with {ran.code}: {ran.said[-500:]}")
     wrong += scene.next_run()
     ground.settle(room)
-    return Happened(
-        what=f"its images are removed {removed} times meanwhile",
-        verdict=verdict(ran),
-        seconds=ran.seconds,
-        left=left,
-        wrong=tuple(wrong),
+    return happened(
+        f"its images are removed {removed} times meanwhile", ran, left=left, wrong=wrong
     )
 
 
@@ -112,12 +108,12 @@ def lock_held(room: Room) -> Happened:
         wrong.append(f"it does not say what it waits for: {ran.said[:800]}")
     if f"(process {os.getpid()};" not in ran.said:
         wrong.append("it does not say who that is")
-    return Happened(
-        what=f"another process has a lock for {HELD:.0f} s",
-        verdict=verdict(ran),
-        seconds=time.monotonic() - since,
+    return happened(
+        f"another process has a lock for {HELD:.0f} s",
+        ran,
         left=left,
-        wrong=tuple(wrong),
+        wrong=wrong,
+        seconds=time.monotonic() - since,
     )
 
 
@@ -143,13 +139,7 @@ def lock_of_the_dead(room: Room) -> Happened:
     wrong = not_right(ran)
     if "waiting for another process" in ran.said:
         wrong.append("it waited")
-    return Happened(
-        what=f"who had {len(locks)} locks was killed",
-        verdict=verdict(ran),
-        seconds=ran.seconds,
-        left=left,
-        wrong=tuple(wrong),
-    )
+    return happened(f"who had {len(locks)} locks was killed", ran, left=left, wrong=wrong)
 
 
 HOLDER = """
@@ -164,10 +154,10 @@ time.sleep(600)
 
 
 FAULTS: list[Fault] = [
-    Fault(group="host", name="two-runs-warm", inject=partial(two_runs, ("-n", "0"), False)),
-    Fault(group="host", name="two-runs-workers", inject=partial(two_runs, ("-n", "2"), False)),
-    Fault(group="host", name="two-runs-cold", inject=partial(two_runs, ("-n", "0"), True)),
-    Fault(group="host", name="images-removed-meanwhile", inject=images_removed),
-    Fault(group="host", name="lock-held", inject=lock_held),
-    Fault(group="host", name="lock-of-the-dead", inject=lock_of_the_dead),
+    fault(name="two-runs-warm", inject=partial(two_runs, ("-n", "0"), False)),
+    fault(name="two-runs-workers", inject=partial(two_runs, ("-n", "2"), False)),
+    fault(name="two-runs-cold", inject=partial(two_runs, ("-n", "0"), True)),
+    fault(name="images-removed-meanwhile", inject=images_removed),
+    fault(name="lock-held", inject=lock_held),
+    fault(name="lock-of-the-dead", inject=lock_of_the_dead),
 ]

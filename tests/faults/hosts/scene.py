@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness import cache
 from harness.signature import FLAKY
-from tests.faults.fault import Happened
+from tests.faults.fault import Fault, Happened
 from tests.faults.room import Ran, Room
 from tests.faults.running import Running
 from tests.faults.traces import Trace, made_in
@@ -139,18 +140,34 @@ def refused(ran: Ran, codes: Sequence[int], *words: str) -> list[str]:
     return found
 
 
+fault = partial(Fault, group="host")
+"""A fault of this group."""
+
+
+def happened(
+    what: str,
+    ran: Ran,
+    *,
+    left: Iterable[str],
+    wrong: Iterable[str],
+    seconds: float | None = None,
+) -> Happened:
+    """What came of a fault to a run, which took all of its ``seconds`` unless they are said."""
+    return Happened(
+        what=what,
+        verdict=verdict(ran),
+        seconds=ran.seconds if seconds is None else seconds,
+        left=tuple(left),
+        wrong=tuple(wrong),
+    )
+
+
 def as_if_nothing(scene: Scene, what: str, *arguments: str) -> Happened:
     """A run that should be as if nothing had happened."""
     running = scene.start(*arguments)
     ran = running.finish()
     left, _ = scene.gone(running, running.start)
-    return Happened(
-        what=what,
-        verdict=verdict(ran),
-        seconds=ran.seconds,
-        left=left,
-        wrong=tuple(not_right(ran)),
-    )
+    return happened(what, ran, left=left, wrong=not_right(ran))
 
 
 def is_told(
@@ -160,10 +177,4 @@ def is_told(
     running = scene.start("-n", "0", *arguments)
     ran = running.finish()
     left, _ = scene.gone(running, running.start)
-    return Happened(
-        what=what,
-        verdict=verdict(ran),
-        seconds=ran.seconds,
-        left=left,
-        wrong=(*refused(ran, codes, *words), *scene.next_run()),
-    )
+    return happened(what, ran, left=left, wrong=(*refused(ran, codes, *words), *scene.next_run()))

@@ -14,7 +14,7 @@ from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM
 from harness import engine
 from tests.faults.fault import Fault, Happened
 from tests.faults.hosts.ground import own
-from tests.faults.hosts.scene import Scene, made_up, not_right, verdict
+from tests.faults.hosts.scene import Scene, fault, happened, made_up, not_right
 from tests.faults.kills import workers
 from tests.faults.room import Ran, Room
 from tests.faults.running import Running
@@ -99,12 +99,12 @@ def asked_to_end(
         wrong = not_right(ran)
     else:
         wrong = ended_by(ran, number)
-    return Happened(
-        what=f"{number.name} to {whom} ({' '.join(arguments)}), {when.name}",
-        verdict=verdict(ran),
-        seconds=seconds,
+    return happened(
+        f"{number.name} to {whom} ({' '.join(arguments)}), {when.name}",
+        ran,
         left=left,
         wrong=(*wrong, *scene.next_run()),
+        seconds=seconds,
     )
 
 
@@ -130,12 +130,12 @@ def while_building(number: signal.Signals, room: Room) -> Happened:
     ground.settle(room)
     if number is SIGKILL:  # what it left, the next run has removed
         left, _ = scene.gone(running, since)
-    return Happened(
-        what=f"{number.name} while an image is built",
-        verdict=verdict(ran),
-        seconds=seconds,
+    return happened(
+        f"{number.name} while an image is built",
+        ran,
         left=(*left, *steps),
-        wrong=tuple(problems),
+        wrong=problems,
+        seconds=seconds,
     )
 
 
@@ -168,12 +168,8 @@ def twice(room: Room) -> Happened:
     ran = running.finish()
     left, seconds = scene.gone(running, since)
     wrong = not_right(ran) if ran.code == 0 else ended_by(ran, SIGINT)
-    return Happened(
-        what="two SIGINTs at once",
-        verdict=verdict(ran),
-        seconds=seconds,
-        left=left,
-        wrong=(*wrong, *scene.next_run()),
+    return happened(
+        "two SIGINTs at once", ran, left=left, wrong=(*wrong, *scene.next_run()), seconds=seconds
     )
 
 
@@ -190,12 +186,8 @@ def at_once(number: signal.Signals, room: Room) -> Happened:
         wrong.append(f"it ended with {ran.code}")
     wrong += scene.next_run()
     left, seconds = scene.gone(running, since)
-    return Happened(
-        what=f"{number.name} to the controller",
-        verdict=verdict(ran),
-        seconds=seconds,
-        left=left,
-        wrong=tuple(wrong),
+    return happened(
+        f"{number.name} to the controller", ran, left=left, wrong=wrong, seconds=seconds
     )
 
 
@@ -215,12 +207,12 @@ def to_a_worker(number: signal.Signals, room: Room) -> Happened:
         wrong += not_right(ran)
     elif ran.code not in (1, 2, 3) or not any(word in ran.said for word in TOLD):
         wrong.append(f"it ended with {ran.code} and does not say why: {ran.said[-500:]}")
-    return Happened(
-        what=f"{number.name} to a worker of two",
-        verdict=verdict(ran),
-        seconds=seconds,
+    return happened(
+        f"{number.name} to a worker of two",
+        ran,
         left=left,
         wrong=(*wrong, *scene.next_run()),
+        seconds=seconds,
     )
 
 
@@ -235,12 +227,12 @@ def asleep(seconds: float, room: Room) -> Happened:
     send(running, SIGCONT, Whom.ALL)
     ran = running.finish()
     left, took = scene.gone(running, since)
-    return Happened(
-        what=f"stopped for {seconds:.0f} s, and continued",
-        verdict=verdict(ran),
-        seconds=took,
+    return happened(
+        f"stopped for {seconds:.0f} s, and continued",
+        ran,
         left=left,
-        wrong=tuple(not_right(ran)),
+        wrong=not_right(ran),
+        seconds=took,
     )
 
 
@@ -258,8 +250,7 @@ def _asking() -> list[Fault]:
         to = {Whom.ALL: "-to-all"}.get(whom, "")
         name = f"{number.name.lower()}{to}-{when.name}-n{arguments[-1]}"
         found.append(
-            Fault(
-                group="host",
+            fault(
                 name=name,
                 inject=partial(asked_to_end, number, whom, when, arguments),
             )
@@ -270,30 +261,27 @@ def _asking() -> list[Fault]:
 FAULTS: list[Fault] = [
     *_asking(),
     *(
-        Fault(
-            group="host",
+        fault(
             name=f"{number.name.lower()}-while-building",
             inject=partial(while_building, number),
         )
         for number in (*CODES, SIGKILL)
     ),
-    Fault(group="host", name="sigint-twice", inject=twice),
+    fault(name="sigint-twice", inject=twice),
     *(
-        Fault(
-            group="host",
+        fault(
             name=f"{number.name.lower()}-to-controller",
             inject=partial(at_once, number),
         )
         for number in (SIGKILL, SIGQUIT)
     ),
     *(
-        Fault(
-            group="host",
+        fault(
             name=f"{number.name.lower()}-to-worker",
             inject=partial(to_a_worker, number),
         )
         for number in (*CODES, SIGKILL)
     ),
-    Fault(group="host", name="asleep", inject=partial(asleep, SLEEP)),
-    Fault(group="host", name="asleep-for-longer", inject=partial(asleep, LONG_SLEEP)),
+    fault(name="asleep", inject=partial(asleep, SLEEP)),
+    fault(name="asleep-for-longer", inject=partial(asleep, LONG_SLEEP)),
 ]

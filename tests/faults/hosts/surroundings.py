@@ -5,7 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from tests.faults.fault import Fault, Happened
-from tests.faults.hosts.scene import Scene, as_if_nothing, is_told, made_up, verdict
+from tests.faults.hosts.scene import (
+    Scene,
+    as_if_nothing,
+    fault,
+    happened,
+    is_told,
+    made_up,
+)
 from tests.faults.room import Room
 
 CONFIGURATION = 10
@@ -41,23 +48,21 @@ def nobody_listens(arguments: tuple[str, ...], room: Room) -> Happened:
     statuses = [line["status"] for line in ran.results]
     if any(status != "as-expected" for status in statuses):
         wrong.append(f"its cells are {statuses}")
-    return Happened(
-        what=f"| head -1 ({' '.join(arguments)})",
-        verdict=verdict(ran),
-        seconds=seconds,
+    return happened(
+        f"| head -1 ({' '.join(arguments)})",
+        ran,
         left=left,
         wrong=(*wrong, *scene.next_run()),
+        seconds=seconds,
     )
 
 
 FAULTS: list[Fault] = [
-    Fault(
-        group="host",
+    fault(
         name="home-missing",
         inject=partial(as_usual, "no HOME in the environment", 'unset HOME; exec "$@"'),
     ),
-    Fault(
-        group="host",
+    fault(
         name="home-unusable",
         inject=partial(
             not_possible,
@@ -67,30 +72,25 @@ FAULTS: list[Fault] = [
             "/dev/null/.cache/pbs-matrix",
         ),
     ),
-    Fault(
-        group="host",
+    fault(
         name="tmp-missing",
         inject=partial(as_usual, "a TMPDIR that is not there", 'TMPDIR=/nowhere exec "$@"'),
     ),
-    Fault(group="host", name="stdout-closed", inject=partial(nobody_listens, ("-n", "0"))),
-    Fault(group="host", name="stdout-closed-workers", inject=partial(nobody_listens, ("-n", "2"))),
-    Fault(
-        group="host",
+    fault(name="stdout-closed", inject=partial(nobody_listens, ("-n", "0"))),
+    fault(name="stdout-closed-workers", inject=partial(nobody_listens, ("-n", "2"))),
+    fault(
         name="stdin-closed",
         inject=partial(as_usual, "standard input closed", 'exec "$@" <&-'),
     ),
-    Fault(
-        group="host",
+    fault(
         name="stdin-closed-workers",
         inject=partial(with_workers, "standard input closed, workers", 'exec "$@" <&-'),
     ),
-    Fault(
-        group="host",
+    fault(
         name="few-open-files",
         inject=partial(as_usual, "64 open files at most", 'ulimit -n 64; exec "$@"'),
     ),
-    Fault(
-        group="host",
+    fault(
         name="hardly-any-open-files",
         inject=partial(
             not_possible,
@@ -100,8 +100,7 @@ FAULTS: list[Fault] = [
             "open files",
         ),
     ),
-    Fault(
-        group="host",
+    fault(
         name="no-large-files",
         inject=partial(
             not_possible, "files of 512 bytes at most", 'ulimit -f 1; exec "$@"', (41,), "too large"
